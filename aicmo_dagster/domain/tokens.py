@@ -1,0 +1,52 @@
+"""Keyed names derived from a lead: message ids, unsubscribe tokens, hashes of addresses.
+
+All are HMAC-SHA256 under the installation's secret key, so that nobody else can make or guess one, and
+the same lead always gets the same. Not here: where the key is kept (`settings`).
+"""
+
+import base64
+import hashlib
+import hmac
+
+from email_validator import EmailNotValidError, validate_email
+
+
+def message_id(key: bytes, campaign: str, lead_id: str, step: str, host: str) -> str:
+    """The Message-ID of a send; the same send always has the same (RFC 5322, section 3.6.4)."""
+    return f"<{_digest(key, 'message', campaign, lead_id, step).hex()[:32]}@{host}>"
+
+
+def unsubscribe_token(key: bytes, campaign: str, lead_id: str) -> str:
+    """What the unsubscribe link carries: the lead, and a signature that no one else can make."""
+    signature = _digest(key, "unsubscribe", campaign, lead_id)[:16]
+    named = f"{campaign}/{lead_id}".encode()
+    return f"{_base64(named)}.{_base64(signature)}"
+
+
+def address_key(key: bytes, address: str) -> str:
+    """The keyed hash that an address is suppressed by: trimmed, lower case, IDNA domain."""
+    return _digest(key, "address", normal_address(address)).hex()
+
+
+def domain_key(key: bytes, domain: str) -> str:
+    """The keyed hash that a domain is suppressed by."""
+    return _digest(key, "domain", domain.strip().lower()).hex()
+
+
+def normal_address(address: str) -> str:
+    """`address` trimmed, in lower case, with its domain in ASCII; as typed if it is not valid."""
+    try:
+        found = validate_email(
+            address.strip(), check_deliverability=False, test_environment=True, strict=True
+        )
+    except EmailNotValidError:
+        return address.strip().lower()
+    return f"{found.local_part}@{found.ascii_domain}".lower()
+
+
+def _digest(key: bytes, *parts: str) -> bytes:
+    return hmac.new(key, "\x1f".join(parts).encode(), hashlib.sha256).digest()
+
+
+def _base64(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")

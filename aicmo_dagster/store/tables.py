@@ -1,0 +1,248 @@
+"""The tables: the five stages, made from their frames' models, and what stands beside them.
+
+Not here: operations on them, or how the two engines differ (`database`).
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.types import TypeDecorator
+
+from aicmo_dagster.domain.schemas import SCHEMAS, STAGES, dtypes
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+
+class UtcInstant(TypeDecorator[datetime]):
+    """An aware instant: timestamptz on PostgreSQL, sortable ISO 8601 text in UTC on SQLite."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
+        """Text of fixed width where the engine has no instants."""
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(sa.String(32))
+        return dialect.type_descriptor(sa.DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> Any:
+        """Refuses a naive datetime, whose instant nobody knows."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("an instant needs a time zone")
+        return instant_text(value) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> datetime | None:
+        """An aware datetime in UTC."""
+        if value is None:
+            return None
+        return datetime.fromisoformat(value) if dialect.name == "sqlite" else value.astimezone(UTC)
+
+
+def instant_text(value: datetime) -> str:
+    """`value` in UTC with microseconds: text that sorts as the instants do."""
+    return value.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+_SQL_TYPES: dict[str, sa.types.TypeEngine[Any]] = {
+    "string": sa.Text(),
+    "int64": sa.BigInteger(),
+    "double": sa.Double(),
+    "bool": sa.Boolean(),
+    "timestamp[us, tz=UTC]": UtcInstant(),
+}
+
+
+def _stage_table(stage: str, *extra: sa.schema.SchemaItem, key: tuple[str, ...]) -> sa.Table:
+    columns = SCHEMAS[stage].to_schema().columns
+    return sa.Table(
+        stage,
+        metadata,
+        sa.Column("campaign", sa.Text(), nullable=False),
+        *(
+            sa.Column(name, _SQL_TYPES[str(dtype.pyarrow_dtype)], nullable=columns[name].nullable)
+            for name, dtype in dtypes(stage).items()
+        ),
+        *extra,
+        sa.PrimaryKeyConstraint("campaign", *key),
+    )
+
+
+FRAME_TABLES = {
+    stage: _stage_table(stage, key=("lead_id",)) for stage in STAGES if stage != "nurture_sends"
+}
+"""The stages whose frame a materialisation replaces."""
+
+nurture_sends = _stage_table(
+    "nurture_sends",
+    sa.Column("sender", sa.Text(), nullable=False),
+    sa.Column("deadline_at", UtcInstant(), nullable=False),
+    sa.Column("attempts", sa.Integer(), nullable=False, default=0, server_default="0"),
+    sa.Column("worker", sa.Text()),
+    sa.Column("claimed_at", UtcInstant()),
+    sa.Column("attempted_at", UtcInstant()),
+    sa.Column("reply", sa.Text()),
+    key=("lead_id", "step"),
+)
+sa.Index(
+    "ix_nurture_sends_due",
+    nurture_sends.c.campaign,
+    nurture_sends.c.due_at,
+    sqlite_where=nurture_sends.c.state.in_(("planned", "deferred")),
+    postgresql_where=nurture_sends.c.state.in_(("planned", "deferred")),
+)
+sa.Index("ix_nurture_sends_message_id", nurture_sends.c.message_id, unique=True)
+sa.Index("ix_nurture_sends_sender", nurture_sends.c.sender, nurture_sends.c.sent_at)
+
+campaigns = sa.Table(
+    "campaigns",
+    metadata,
+    sa.Column("campaign", sa.Text(), primary_key=True),
+    sa.Column("name", sa.Text(), nullable=False),
+    sa.Column("owner", sa.Text(), nullable=False),
+    sa.Column("version", sa.BigInteger(), nullable=False),
+    sa.Column("state", sa.Text(), nullable=False),
+    sa.Column("created_at", UtcInstant(), nullable=False),
+    sa.Column("updated_at", UtcInstant(), nullable=False),
+)
+
+campaign_versions = sa.Table(
+    "campaign_versions",
+    metadata,
+    sa.Column("campaign", sa.Text(), sa.ForeignKey("campaigns.campaign"), nullable=False),
+    sa.Column("version", sa.BigInteger(), nullable=False),
+    sa.Column("digest", sa.Text(), nullable=False),
+    sa.Column("document", sa.Text(), nullable=False),
+    sa.Column("templates", sa.Text(), nullable=False),
+    sa.Column("folder", sa.Text(), nullable=False),
+    sa.Column("applied_at", UtcInstant(), nullable=False),
+    sa.PrimaryKeyConstraint("campaign", "version"),
+)
+
+rejects = sa.Table(
+    "rejects",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
+    sa.Column("campaign", sa.Text(), nullable=False, index=True),
+    sa.Column("source", sa.Text(), nullable=False),
+    sa.Column("file", sa.Text(), nullable=False),
+    sa.Column("row", sa.BigInteger(), nullable=False),
+    sa.Column("reason", sa.Text(), nullable=False),
+    sa.Column("content", sa.Text(), nullable=False),
+)
+
+lead_aliases = sa.Table(
+    "lead_aliases",
+    metadata,
+    sa.Column("campaign", sa.Text(), nullable=False),
+    sa.Column("alias", sa.Text(), nullable=False),
+    sa.Column("lead_id", sa.Text(), nullable=False),
+    sa.PrimaryKeyConstraint("campaign", "alias"),
+)
+
+decisions = sa.Table(
+    "decisions",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
+    sa.Column("campaign", sa.Text(), nullable=False),
+    sa.Column("lead_id", sa.Text(), nullable=False),
+    sa.Column("stage", sa.Text(), nullable=False),
+    sa.Column("outcome", sa.Text(), nullable=False),
+    sa.Column("reason", sa.Text(), nullable=False),
+    sa.Column("decided_by", sa.Text(), nullable=False),
+    sa.Column("decided_at", UtcInstant(), nullable=False),
+    sa.Column("campaign_version", sa.BigInteger(), nullable=False),
+    sa.Column("inputs", sa.Text(), nullable=False),
+)
+sa.Index("ix_decisions_lead", decisions.c.campaign, decisions.c.lead_id, decisions.c.id)
+sa.Index("ix_decisions_stage", decisions.c.campaign, decisions.c.stage, decisions.c.id)
+
+overrides = sa.Table(
+    "overrides",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
+    sa.Column("campaign", sa.Text(), nullable=False),
+    sa.Column("lead_id", sa.Text(), nullable=False),
+    sa.Column("action", sa.Text(), nullable=False),
+    sa.Column("reason", sa.Text(), nullable=False),
+    sa.Column("decided_by", sa.Text(), nullable=False),
+    sa.Column("decided_at", UtcInstant(), nullable=False),
+    sa.Column("expires_at", UtcInstant()),
+    sa.Column("withdrawn_at", UtcInstant()),
+)
+sa.Index("ix_overrides_lead", overrides.c.campaign, overrides.c.lead_id)
+
+suppressions = sa.Table(
+    "suppressions",
+    metadata,
+    sa.Column("kind", sa.Text(), nullable=False),
+    sa.Column("key", sa.Text(), nullable=False),
+    sa.Column("reason", sa.Text(), nullable=False),
+    sa.Column("decided_by", sa.Text(), nullable=False),
+    sa.Column("since", UtcInstant(), nullable=False),
+    sa.PrimaryKeyConstraint("kind", "key"),
+)
+
+events = sa.Table(
+    "events",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
+    sa.Column("campaign", sa.Text(), nullable=False),
+    sa.Column("lead_id", sa.Text(), nullable=False),
+    sa.Column("kind", sa.Text(), nullable=False),
+    sa.Column("step", sa.Text()),
+    sa.Column("happened_at", UtcInstant(), nullable=False),
+    sa.Column("key", sa.Text(), nullable=False, unique=True),
+    sa.Column("detail", sa.Text(), nullable=False),
+)
+sa.Index("ix_events_lead", events.c.campaign, events.c.lead_id, events.c.kind)
+
+handoffs = sa.Table(
+    "handoffs",
+    metadata,
+    sa.Column("campaign", sa.Text(), nullable=False),
+    sa.Column("lead_id", sa.Text(), nullable=False),
+    sa.Column("destination", sa.Text(), nullable=False),
+    sa.Column("state", sa.Text(), nullable=False),
+    sa.Column("reason", sa.Text(), nullable=False),
+    sa.Column("created_at", UtcInstant(), nullable=False),
+    sa.Column("delivered_at", UtcInstant()),
+    sa.PrimaryKeyConstraint("campaign", "lead_id"),
+)
+
+provider_calls = sa.Table(
+    "provider_calls",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
+    sa.Column("campaign", sa.Text(), nullable=False),
+    sa.Column("provider", sa.Text(), nullable=False),
+    sa.Column("operation", sa.Text(), nullable=False),
+    sa.Column("key", sa.Text(), nullable=False, unique=True),
+    sa.Column("state", sa.Text(), nullable=False),
+    sa.Column("credits", sa.Double()),
+    sa.Column("request_id", sa.Text()),
+    sa.Column("started_at", UtcInstant(), nullable=False),
+    sa.Column("finished_at", UtcInstant()),
+    sa.Column("detail", sa.Text(), nullable=False),
+)
+
+models = sa.Table(
+    "models",
+    metadata,
+    sa.Column("version", sa.Text(), primary_key=True),
+    sa.Column("campaign", sa.Text(), nullable=False, index=True),
+    sa.Column("kind", sa.Text(), nullable=False),
+    sa.Column("state", sa.Text(), nullable=False),
+    sa.Column("document", sa.Text(), nullable=False),
+    sa.Column("metrics", sa.Text(), nullable=False),
+    sa.Column("trained_at", UtcInstant(), nullable=False),
+)
