@@ -18,7 +18,7 @@ class Problem:
 
     Args:
         where: The file, document or variable.
-        path: The place in it, such as ``routing.sequences[0].sequence`` or ``line 12``; may be empty.
+        path: The place in it, such as ``routing.sequences[0].sequence`` or ``line 12``, or empty.
         found: What stands there.
         expected: What is allowed there, or what to do.
     """
@@ -31,6 +31,14 @@ class Problem:
     def __str__(self) -> str:
         place = f"{self.where}: {self.path}" if self.path else self.where
         return f"{place}: found {self.found}; expected {self.expected}"
+
+
+class RunFailed(AicmoError):
+    """A run failed; it asks for the exit code of what made it fail."""
+
+    def __init__(self, text: str, exit_code: int) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
 
 
 class BadInput(AicmoError):

@@ -6,13 +6,15 @@ Everything else is handed a `Settings`; nothing here opens a database or a netwo
 import os
 import secrets
 import socket
+import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from dotenv import dotenv_values
 
-from aicmo_dagster.errors import AicmoError
+from aicmo_dagster.errors import AicmoError, BadInput, Problem
 
 CODE_LOCATION = "aicmo_dagster"
 """The name of the Dagster code location, as in workspace.yaml and pyproject.toml."""
@@ -37,26 +39,46 @@ class Settings:
     public_url: str = "http://127.0.0.1:8000"
     configured_secret_key: str | None = None
 
+    def process_environment(self) -> dict[str, str]:
+        """The variables that make a child process, wherever it starts, see these settings."""
+        variables = {
+            "AICMO_HOME": str(self.home),
+            "AICMO_DATABASE_URL": self.database_url,
+            "DAGSTER_HOME": str(self.dagster_home),
+            "AICMO_SMTP_URL": self.smtp_url,
+            "AICMO_PUBLIC_URL": self.public_url,
+            "AICMO_SECRET_KEY": self.configured_secret_key,
+        }
+        return {name: value for name, value in variables.items() if value}
+
     @property
     def outbox(self) -> Path:
         """The folder that mail goes to when no SMTP server is set."""
         return self.home / "outbox"
 
     def secret_key(self) -> bytes:
-        """The key that signs links and message ids: AICMO_SECRET_KEY, else one made once in `home`."""
+        """The key that signs links and names messages; made once in `home` unless one is set.
+
+        Raises:
+            AicmoError: If the file that keeps it is empty; links signed with it could be forged.
+        """
         if self.configured_secret_key:
             return self.configured_secret_key.encode()
         path = self.home / "secret_key"
         if not path.exists():
             _write_new(path, secrets.token_hex(32))
-        return path.read_text(encoding="ascii").strip().encode()
+        key = path.read_bytes().strip()
+        if not key:
+            raise AicmoError(
+                f"{path} is empty; restore it from a backup, or remove it for a new key"
+            )
+        return key
 
 
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
-    """Settings from `environment`, or from the process's own with `.env` beneath it; makes `home`."""
+    """Settings from `environment`, else from the process's own and `.env`; makes `home`."""
     if environment is None:
-        from_file = {key: value for key, value in dotenv_values(".env").items() if value}
-        environment = {**from_file, **os.environ}
+        environment = {**_from_file(), **os.environ}
     home = Path(environment.get("AICMO_HOME") or ".aicmo").absolute()
     _make_folder(home)
     return Settings(
@@ -74,12 +96,19 @@ def host_name() -> str:
     return socket.gethostname() or "localhost"
 
 
+def _from_file() -> dict[str, str]:
+    """What `.env` in the working folder sets; nothing where there is none."""
+    try:
+        return {name: value for name, value in dotenv_values(".env").items() if value}
+    except UnicodeDecodeError as error:
+        raise BadInput(Problem(".env", "", "bytes that are not UTF-8", "a UTF-8 text")) from error
+
+
 def _make_folder(home: Path) -> None:
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        probe = home / f".writable-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=home):
+            pass
     except OSError as error:
         raise AicmoError(
             f"AICMO_HOME: {home} cannot be written ({error.strerror}); "
@@ -89,13 +118,10 @@ def _make_folder(home: Path) -> None:
 
 def _write_new(path: Path, text: str) -> None:
     """Write `text` to a file that only this user can read; whoever comes first wins."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(text)
-    try:
-        os.link(draft, path)
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()
+    # Each has a draft of its own, with mode 0600; a link to it appears whole or not at all.
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f"{path.name}.") as draft:
+        draft.write(text)
+        draft.flush()
+        os.fsync(draft.fileno())
+        with suppress(FileExistsError):
+            path.hardlink_to(draft.name)

@@ -1,8 +1,8 @@
 """Conditions over leads: the document's models, a vectorised mask, and the reason in words.
 
-Qualification, routing and graduation share this one language. Text is compared without regard to case.
-A missing value neither holds nor fails: `missing` says which (`reject` unless stated). Not here: what
-follows from a condition (`qualification`, `routing`).
+Qualification, routing and graduation share this one language. Text is compared without regard to
+case. A missing value neither holds nor fails: `missing` says which (`reject` unless stated). Not
+here: what follows from a condition (`qualification`, `routing`).
 """
 
 import json
@@ -116,7 +116,8 @@ class Not(Section):
 def _which(value: Any) -> str:
     if isinstance(value, dict):
         return next((key for key in ("all", "any", "not") if key in value), "comparison")
-    return {AllOf: "all", AnyOf: "any", Not: "not"}.get(type(value), "comparison")
+    built = {AllOf: "all", AnyOf: "any", Not: "not"}
+    return next((tag for kind, tag in built.items() if isinstance(value, kind)), "comparison")
 
 
 Condition = Annotated[
@@ -210,14 +211,15 @@ def _compare(comparison: Comparison, column: pyarrow.Array) -> Mask:
     if comparison.op == "is_missing":
         wanted = comparison.value is not False
         return _truths(pc.equal(pc.is_null(column), wanted))
+    values = comparison.values
     if comparison.numeric:
-        column = _as_numbers(column)
-    elif all(isinstance(value, bool) for value in comparison.values):
+        column, values = _as_numbers(column), [float(value) for value in values]
+    elif all(isinstance(value, bool) for value in values):
         column = column if pyarrow.types.is_boolean(column.type) else _as_truths(column)
     else:
         column = pc.utf8_lower(column.cast(pyarrow.string()))
-    # A pattern keeps its case: a capital in it may be a class, such as \S.
-    values = comparison.values if comparison.op == "matches" else _lowered(comparison.values)
+        # A pattern keeps its case: a capital in it may be a class, such as \S.
+        values = values if comparison.op == "matches" else _lowered(values)
     held = _truths(_OPERATORS[comparison.op](column, values))
     return np.where(_truths(pc.is_null(column)), comparison.missing == "accept", held)
 
@@ -253,7 +255,8 @@ def _is_in(column: pyarrow.Array, values: list[Scalar]) -> pyarrow.Array:
 def _as_numbers(column: pyarrow.Array) -> pyarrow.Array:
     """Numbers where the text is one, missing elsewhere."""
     if not pyarrow.types.is_string(column.type):
-        return column.cast(pyarrow.float64())
+        # Whole numbers beyond 2**53 become the nearest float.
+        return column.cast(pyarrow.float64(), safe=False)
     numbers = pd.to_numeric(column.to_pandas(), errors="coerce").astype("float64")
     return pyarrow.array(numbers.where(np.isfinite(numbers)), from_pandas=True)
 
@@ -272,7 +275,9 @@ def _truths(values: pyarrow.Array) -> Mask:
 
 
 def _lowered(values: list[Scalar]) -> list[Scalar]:
-    return [value.lower() if isinstance(value, str) else value for value in values]
+    # As the columns are: Python's own lower case differs for a few letters, such as a last sigma.
+    lowered: list[Scalar] = pc.utf8_lower(pyarrow.array(values, pyarrow.string())).to_pylist()
+    return lowered
 
 
 def _text(value: object) -> str | None:
@@ -298,30 +303,40 @@ def _is_number(value: object) -> bool:
 def _check_shape(op: str, value: object) -> None:
     """The value has the shape that `op` takes."""
     if op == "is_missing":
-        if value not in (None, True, False):
-            raise ValueError("no value, true or false with 'is_missing'")
+        _require(value is None or isinstance(value, bool), "no value, true or false", op)
     elif op == "between":
-        if not (isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))):
-            raise ValueError("a list of two numbers with 'between'")
-        if value[0] > value[1]:
-            raise ValueError("the lower bound first with 'between'")
+        _check_bounds(value)
     elif op in ("in", "not_in"):
-        if not isinstance(value, list) or not value:
-            raise ValueError(f"a list of at least one value with {op!r}")
-        if len({_is_number(item) for item in value}) > 1:
-            raise ValueError(f"values of one type with {op!r}")
-    elif isinstance(value, list) or value is None:
-        raise ValueError(f"a single value with {op!r}")
-    elif op in _ORDERED and not _is_number(value):
-        raise ValueError(f"a number with {op!r}")
-    elif op in _TEXTUAL and not isinstance(value, str):
-        raise ValueError(f"text with {op!r}")
-    elif op == "matches":
-        _check_pattern(str(value))
+        _check_choices(op, value)
+    else:
+        _require(value is not None and not isinstance(value, list), "a single value", op)
+        _require(op not in _ORDERED or _is_number(value), "a number", op)
+        _require(op not in _TEXTUAL or isinstance(value, str), "text", op)
+        if op == "matches":
+            _check_pattern(str(value))
+
+
+def _require(holds: bool, expected: str, op: str) -> None:
+    if not holds:
+        raise ValueError(f"{expected} with {op!r}")
+
+
+def _check_bounds(value: object) -> None:
+    numbers = isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+    _require(numbers, "a list of two numbers", "between")
+    if isinstance(value, list):
+        _require(value[0] <= value[1], "the lower bound first", "between")
+
+
+def _check_choices(op: str, value: object) -> None:
+    _require(isinstance(value, list) and bool(value), "a list of at least one value", op)
+    if isinstance(value, list):
+        kinds = {float if _is_number(item) else type(item) for item in value}
+        _require(len(kinds) == 1, "values of one type", op)
 
 
 def _check_pattern(pattern: str) -> None:
     try:
-        pc.match_substring_regex(pyarrow.array([""]), pattern=pattern)
+        pc.match_substring_regex(pyarrow.array([""]), pattern=pattern, ignore_case=True)
     except pyarrow.ArrowInvalid as error:
         raise ValueError(f"a pattern that RE2 can read ({error})") from error

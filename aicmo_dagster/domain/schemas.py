@@ -1,8 +1,9 @@
 """The frames of the five stages: every column named, typed and described once.
 
-Everything else (tables, conditions, templates, the Columns tab) refers to these models. Not here: how
-a frame is made or stored. Columns are Arrow-backed, since validating object strings costs seven times
-as much.
+Everything else (tables, conditions, templates, the Columns tab) refers to these models. Columns are
+Arrow-backed, since validating object strings costs seven times as much.
+
+Not here: how a frame is made or stored.
 """
 
 from typing import Annotated
@@ -46,7 +47,7 @@ SEND_STATES = (
     "unknown",
     "cancelled",
 )
-"""The states of a send. `accepted`, `rejected` and `cancelled` are final; `unknown` is never retried."""
+"""The states of a send. `accepted`, `rejected` and `cancelled` are final; `unknown` is held."""
 
 
 class Stage(pa.DataFrameModel):
@@ -77,14 +78,18 @@ class RawLeads(Stage):
     )
     department: Series[Text] = pa.Field(nullable=True, description="Department, as written.")
     phone: Series[Text] = pa.Field(nullable=True, description="Telephone number, as written.")
-    linkedin_url: Series[Text] = pa.Field(nullable=True, description="LinkedIn profile, normalised.")
+    linkedin_url: Series[Text] = pa.Field(
+        nullable=True, description="LinkedIn profile, normalised."
+    )
     company: Series[Text] = pa.Field(nullable=True, description="Company name.")
     domain: Series[Text] = pa.Field(
         nullable=True, description="The company's domain: given, else the address's."
     )
     industry: Series[Text] = pa.Field(nullable=True, description="Industry, as written.")
     employees: Series[Whole] = pa.Field(
-        nullable=True, ge=0, description="Headcount; the middle of a range, the bound of an open one."
+        nullable=True,
+        ge=0,
+        description="Headcount; the middle of a range, the bound of an open one.",
     )
     annual_revenue: Series[Real] = pa.Field(
         nullable=True, ge=0, description="Revenue a year, in the campaign's currency."
@@ -106,8 +111,12 @@ class RawLeads(Stage):
         nullable=True, description="When the lead last did something, as its source says."
     )
     source: Series[Text] = pa.Field(description="Type and position of the source, such as csv-1.")
-    source_detail: Series[Text] = pa.Field(nullable=True, description="Where the source had it from.")
-    arrived: Series[Text] = pa.Field(nullable=True, description="Order or time of arrival, as given.")
+    source_detail: Series[Text] = pa.Field(
+        nullable=True, description="Where the source had it from."
+    )
+    arrived: Series[Text] = pa.Field(
+        nullable=True, description="Order or time of arrival, as given."
+    )
     won: Series[Truth] = pa.Field(nullable=True, description="Outcome; missing while unknown.")
     won_at: Series[Instant] = pa.Field(nullable=True, description="When it was won, if known.")
     custom: Series[Text] = pa.Field(description="Columns of the source that are not ours, as JSON.")
@@ -199,18 +208,23 @@ def dtypes(stage: str) -> dict[str, pd.ArrowDtype]:
 
 
 def typed(stage: str, columns: dict[str, object]) -> pd.DataFrame:
-    """A frame of `stage` from arrays, series or scalars; columns left out are missing throughout."""
+    """A frame of `stage` from arrays, series or scalars; a column left out is all missing."""
     wanted = dtypes(stage)
     index = next((c.index for c in columns.values() if isinstance(c, pd.Series)), None)
-    frame = pd.DataFrame(columns, index=index)
-    return frame.reindex(columns=list(wanted)).astype(wanted)
+    given = pd.DataFrame(columns, index=index)
+    missing = {
+        name: pd.Series(pd.NA, index=given.index, dtype=dtype)
+        for name, dtype in wanted.items()
+        if name not in given
+    }
+    return given.assign(**missing)[list(wanted)].astype(wanted)
 
 
 _KINDS = {"string": "text", "int64": "number", "double": "number", "bool": "truth"}
 
 
 def field_kinds() -> dict[str, str]:
-    """The fields that conditions and templates may name, each `text`, `number`, `truth` or `instant`."""
+    """What conditions and templates may name: field to `text`, `number`, `truth` or `instant`."""
     raw = {
         name: _KINDS.get(str(dtype.pyarrow_dtype), "instant")
         for name, dtype in dtypes("raw_leads").items()

@@ -1,7 +1,7 @@
 """Keyed names derived from a lead: message ids, unsubscribe tokens, hashes of addresses.
 
-All are HMAC-SHA256 under the installation's secret key, so that nobody else can make or guess one, and
-the same lead always gets the same. Not here: where the key is kept (`settings`).
+All are HMAC-SHA256 under the installation's secret key, so that nobody else can make or guess one,
+and the same lead always gets the same. Not here: where the key is kept (`settings`).
 """
 
 import base64
@@ -24,13 +24,18 @@ def unsubscribe_token(key: bytes, campaign: str, lead_id: str) -> str:
 
 
 def address_key(key: bytes, address: str) -> str:
-    """The keyed hash that an address is suppressed by: trimmed, lower case, IDNA domain."""
-    return _digest(key, "address", normal_address(address)).hex()
+    """The keyed hash that an address is suppressed by.
+
+    Args:
+        key: The installation's secret key.
+        address: As `normal_address` gives it, which is how leads carry it.
+    """
+    return _digest(key, "address", address).hex()
 
 
 def domain_key(key: bytes, domain: str) -> str:
-    """The keyed hash that a domain is suppressed by."""
-    return _digest(key, "domain", domain.strip().lower()).hex()
+    """The keyed hash that a domain, in lower case, is suppressed by."""
+    return _digest(key, "domain", domain).hex()
 
 
 def normal_address(address: str) -> str:

@@ -1,0 +1,1 @@
+"""Scores from 0 to 100, each exactly the sum of its contributions."""

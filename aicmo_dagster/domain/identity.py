@@ -1,0 +1,157 @@
+"""Who is who: the identities of rows, which of them are one person, and that person's lead id.
+
+An alias and a lead id are the same kind of thing: a hash of the campaign and one identity. A
+person's first alias is the lead id for good; later ones lead to it. Not here: merging (`intake`).
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow
+import pyarrow.compute as pc
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from aicmo_dagster.domain.normalise import over_unique, text_array
+
+_USED = (
+    *("source", "email", "external_id", "linkedin_url"),
+    *("first_name", "last_name", "company", "domain"),
+)
+_MARK = "\x1f"
+
+Codes = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class People:
+    """What is known of the persons behind some rows.
+
+    Args:
+        lead_ids: The lead of each row.
+        aliases: `alias` and `lead_id` of what was not known so before: new, or moved by a merge.
+        met: Every lead id by which one of these persons goes or went.
+        settled: The lead that each of `met` is now.
+    """
+
+    lead_ids: pyarrow.Array
+    aliases: pd.DataFrame
+    met: pyarrow.Array
+    settled: pyarrow.Array
+
+
+def identities(leads: pyarrow.Table) -> dict[str, pyarrow.Array]:
+    """The value of each kind of identity, strongest kind first; missing where a row has none.
+
+    A name counts only for want of anything better, since two people may share it.
+    """
+    given = {name: leads[name].combine_chunks() for name in _USED}
+    types = pc.replace_substring_regex(given["source"], r"-[0-9]+$", "")
+    names = (given["first_name"], given["last_name"])
+    full_name = pc.coalesce(pc.binary_join_element_wise(*names, " "), *names)
+    firm = pc.coalesce(given["domain"], given["company"])
+    strong = {
+        "address": given["email"],
+        "external_id": pc.binary_join_element_wise(types, given["external_id"], ":"),
+        "linkedin": given["linkedin_url"],
+    }
+    whole = pc.fill_null(pc.match_substring(full_name, " "), fill_value=False)
+    used = pc.and_(whole, pc.is_null(pc.coalesce(*strong.values())))
+    name = pc.utf8_lower(pc.binary_join_element_wise(full_name, firm, _MARK))
+    return {**strong, "name": pc.if_else(used, name, pyarrow.scalar(None, pyarrow.string()))}
+
+
+def find_people(leads: pyarrow.Table, campaign: str, known: pd.DataFrame) -> People:
+    """The persons behind `leads`, each of which has an identity.
+
+    Args:
+        leads: Normalised rows.
+        campaign: The campaign's key; the same person is another lead in another campaign.
+        known: `alias` and `lead_id` of everyone met before.
+    """
+    rows, kinds, aliases = _claims(leads, campaign)
+    known_alias, known_lead = (text_array(known.get(c), len(known)) for c in ("alias", "lead_id"))
+    encoded = aliases.dictionary_encode()
+    before = known_lead.take(pc.index_in(encoded.dictionary, value_set=known_alias))
+    # Rows meet in a node: a lead met before, whatever its alias, or an alias that is new.
+    nodes = pc.coalesce(before, encoded.dictionary).dictionary_encode()
+    node = nodes.indices.to_numpy()[encoded.indices.to_numpy()]
+    labels = _components(rows, node, leads.num_rows, len(nodes.dictionary))
+    is_new = before.is_null().to_numpy(zero_copy_only=False)[encoded.indices.to_numpy()]
+    order = _rank(nodes.dictionary)[node]
+    best = _first_of_each(labels[rows], (is_new, kinds, order))
+    lead_of_label = nodes.dictionary.take(pyarrow.array(node[best]))
+    settled = lead_of_label.take(pyarrow.array(labels[leads.num_rows :]))
+    lead_ids = lead_of_label.take(pyarrow.array(labels[: leads.num_rows]))
+    own = _changed(encoded.dictionary, before, settled.take(nodes.indices))
+    news = _with_moved(own, known_alias, known_lead, nodes.dictionary, settled)
+    return People(lead_ids, news, nodes.dictionary, settled)
+
+
+def _claims(leads: pyarrow.Table, campaign: str) -> tuple[Codes, Codes, pyarrow.Array]:
+    """Row, kind and alias of every identity of every row."""
+    rows, kinds, aliases = [], [], []
+    for place, (kind, values) in enumerate(identities(leads).items()):
+        prefix = f"{campaign}{_MARK}{kind}{_MARK}"
+        held = np.flatnonzero(values.is_valid().to_numpy(zero_copy_only=False))
+        rows.append(held)
+        kinds.append(np.full(len(held), place))
+        aliases.append(over_unique(values.drop_null(), partial(_alias, prefix)))
+    return np.concatenate(rows), np.concatenate(kinds), pyarrow.concat_arrays(aliases)
+
+
+def _alias(prefix: str, value: str) -> str:
+    return sha256((prefix + value).encode()).hexdigest()[:20]
+
+
+def _components(rows: Codes, nodes: Codes, row_count: int, node_count: int) -> Codes:
+    """The number of the person behind each row, then behind each node."""
+    size = row_count + node_count
+    if not size:
+        return np.empty(0, np.int64)
+    links = coo_array((np.ones(len(rows), np.int8), (rows, row_count + nodes)), shape=(size, size))
+    return connected_components(links, directed=False)[1].astype(np.int64)
+
+
+def _first_of_each(labels: Codes, keys: tuple[npt.NDArray, ...]) -> Codes:
+    """For each label from 0 on, the position of what comes first by `keys`."""
+    ordered = np.lexsort((*reversed(keys), labels))
+    return ordered[np.flatnonzero(np.diff(labels[ordered], prepend=-1))]
+
+
+def _rank(values: pyarrow.Array) -> Codes:
+    """The place of each of `values`, which all differ, among them in order."""
+    ranks = np.empty(len(values), np.int64)
+    ranks[pc.sort_indices(values).to_numpy()] = np.arange(len(values))
+    return ranks
+
+
+def _changed(
+    aliases: pyarrow.Array, before: pyarrow.Array, lead_ids: pyarrow.Array
+) -> pyarrow.Table:
+    """The aliases that lead elsewhere than before."""
+    same = pc.fill_null(pc.equal(before, lead_ids), fill_value=False)
+    return pyarrow.table({"alias": aliases, "lead_id": lead_ids}).filter(pc.invert(same))
+
+
+def _with_moved(
+    own: pyarrow.Table,
+    known_alias: pyarrow.Array,
+    known_lead: pyarrow.Array,
+    met: pyarrow.Array,
+    settled: pyarrow.Array,
+) -> pd.DataFrame:
+    """`own`, and whatever else led to a lead that has become another, in order."""
+    now = pc.coalesce(settled.take(pc.index_in(known_lead, value_set=met)), known_lead)
+    # Those met for the first time are among `own`, and so is each of their aliases.
+    former = _changed(met, met, settled)
+    for table in (_changed(known_alias, known_lead, now), former):
+        if not table.num_rows:
+            continue
+        told = pc.is_in(table["alias"], value_set=own["alias"].combine_chunks())
+        own = pyarrow.concat_tables([own, table.filter(pc.invert(told))])
+    return own.sort_by("alias").to_pandas(types_mapper=pd.ArrowDtype)

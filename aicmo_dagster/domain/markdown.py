@@ -1,0 +1,95 @@
+"""A message's subject and Markdown body compiled into a template, with the footer it owes the lead.
+
+Not here: the language of the tags (`templates`), reading Markdown (`bodies`), or MIME (`mail`).
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from jinja2 import nodes
+
+from aicmo_dagster.domain.bodies import convert
+from aicmo_dagster.domain.templates import (
+    ESCAPING,
+    PLAIN,
+    Columns,
+    Program,
+    present,
+    template_problems,
+)
+from aicmo_dagster.errors import BadInput
+
+_ADDRESS = """---
+
+{{ sender.name }}, {{ sender.postal_address.splitlines() | join(', ') }}
+"""
+_UNSUBSCRIBE = "[Unsubscribe]({{ unsubscribe_url }})"
+_DOCUMENT = (
+    '<!DOCTYPE html>\n<html>\n<head><meta charset="utf-8"></head>\n<body>\n',
+    "</body>\n</html>\n",
+)
+_BLANK_LINES = re.compile(r"[ \t]*\n(?:[ \t]*\n)+")
+_EMPTY_PARAGRAPHS = re.compile(r"<p>\s*</p>\n?")
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A message as one lead gets it."""
+
+    subject: str
+    text: str
+    html: str
+
+
+@dataclass(frozen=True)
+class MessageTemplate:
+    """The subject and the two parts of a message, compiled."""
+
+    subject: Program
+    text: Program
+    html: Program
+
+    def render(self, tokens: Mapping[str, object]) -> Rendered:
+        """The message for `tokens`; a token that is None or NA counts as missing.
+
+        Raises:
+            RenderFailed: If a token without a default is missing, or the template cannot be run.
+        """
+        values = present(tokens)
+        custom = tokens.get("custom")
+        values["custom"] = Columns(present(custom)) if isinstance(custom, Mapping) else Columns()
+        text = _BLANK_LINES.sub("\n\n", self.text.render(values)).strip("\n")
+        html = _EMPTY_PARAGRAPHS.sub("", self.html.render(values))
+        return Rendered(" ".join(self.subject.render(values).split()), f"{text}\n", html)
+
+
+def compile_message(subject: str, body: str) -> MessageTemplate:
+    """The template of a message: a subject of one line, a Markdown body, and its footer.
+
+    The footer gives the sender's postal address, and a link to unsubscribe by unless the body
+    always shows ``unsubscribe_url`` itself.
+
+    Raises:
+        BadInput: If `template_problems` finds any.
+    """
+    problems = template_problems(subject, "template", "subject")
+    problems += template_problems(body, "template", "body")
+    if problems:
+        raise BadInput(*problems)
+    footer = _ADDRESS if _always_links_out(PLAIN.parse(body)) else f"{_ADDRESS}\n{_UNSUBSCRIBE}\n"
+    parts = [convert(source, PLAIN) for source in (body, footer)]
+    html = "".join(part.html for part in parts)
+    return MessageTemplate(
+        subject=Program.of(subject, PLAIN),
+        text=Program.of("\n".join(part.text for part in parts), PLAIN),
+        html=Program.of(html.join(_DOCUMENT), ESCAPING),
+    )
+
+
+def _always_links_out(tree: nodes.Template) -> bool:
+    """Whether the message shows ``unsubscribe_url`` whatever the lead's values are."""
+    shown = [
+        node for output in tree.body if isinstance(output, nodes.Output) for node in output.nodes
+    ]
+    return any(isinstance(node, nodes.Name) and node.name == "unsubscribe_url" for node in shown)

@@ -1,0 +1,246 @@
+import json
+from datetime import timedelta
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aicmo_dagster.domain.campaigns import Scoring
+from aicmo_dagster.domain.documents import validate
+from aicmo_dagster.domain.schemas import ScoredLeads
+from aicmo_dagster.domain.scoring.scorecard import FEATURES, FREE_MAIL, score
+from aicmo_dagster_tests.samples import NOON, raw_leads
+
+WEIGHTS = {feature.name: feature.weight for feature in FEATURES}
+
+STATED: dict[str, dict[str, Any]] = {
+    "titles": {"fit": {"titles": ["revenue operations", "head of sales"]}},
+    "seniorities": {"fit": {"seniorities": ["director", "vp"]}},
+    "industries": {"fit": {"industries": ["software"]}},
+    "employees": {"fit": {"employees": [51, 500]}},
+    "countries": {"fit": {"countries": ["NO", "SE"]}},
+    "revenue": {"budget": {"annual_revenue": [5_000_000, None]}},
+    "technologies": {"budget": {"technologies": ["HubSpot", "salesforce"]}},
+}
+
+IDEAL = {
+    "email": "ida@acme.example",
+    "first_name": "Ida",
+    "title": "VP, Revenue Operations",
+    "seniority": "vp",
+    "company": "Acme",
+    "domain": "acme.example",
+    "industry": "Computer Software",
+    "employees": 500,
+    "annual_revenue": 5_000_000.0,
+    "technologies": "hubspot;salesforce",
+    "country": "NO",
+    "visits": 10,
+    "last_engaged_at": pd.Timestamp(NOON),
+}
+
+
+def scoring(*names: str) -> Scoring:
+    """A scoring section that states what `names` of `STATED` say."""
+    document: dict[str, dict[str, Any]] = {"fit": {}, "budget": {}}
+    for name in names:
+        for section, content in STATED[name].items():
+            document[section] |= content
+    return validate(Scoring, document, "x")
+
+
+ALL = scoring(*STATED)
+
+
+def points(stated: Scoring, **columns: Any) -> dict[str, float]:
+    """The contributions of one lead."""
+    scored = score(lead(**columns), stated, NOON)
+    return dict(json.loads(scored["contributions"][0]))
+
+
+def lead(**columns: Any) -> pd.DataFrame:
+    """One lead of whom nothing is known but `columns`."""
+    return raw_leads(1, **{"email": None, "domain": None, **columns})
+
+
+def share(name: str, **columns: Any) -> float:
+    """The share that a feature gives of what it may give at most."""
+    most = points(ALL, **IDEAL)[name]
+    return points(ALL, **columns).get(name, 0) / most
+
+
+@settings(derandomize=True, deadline=None, max_examples=40)
+@given(st.sets(st.sampled_from(sorted(STATED))))
+def test_a_lead_that_meets_everything_has_100_points_whatever_is_stated(stated: set[str]) -> None:
+    scored = score(lead(**IDEAL), scoring(*stated), NOON)
+
+    assert scored["score"].tolist() == [100.0]
+    assert abs(sum(json.loads(scored["contributions"][0]).values()) - 100) < 1e-9
+
+
+COLUMNS = {
+    "email": st.none() | st.just("a@b.example"),
+    "first_name": st.none() | st.just("Ida"),
+    "title": st.sampled_from([None, "Head of Sales", "Clerk", "revenue operations"]),
+    "seniority": st.sampled_from([None, "vp", "entry"]),
+    "company": st.none() | st.just("Acme"),
+    "domain": st.sampled_from([None, "gmail.com", "acme.example"]),
+    "industry": st.sampled_from([None, "software", "Shipping"]),
+    "employees": st.none() | st.integers(0, 1000),
+    "annual_revenue": st.none() | st.floats(0, 1e12),
+    "technologies": st.sampled_from([None, "hubspot", "salesforce;hubspot", "excel"]),
+    "country": st.sampled_from([None, "NO", "DE"]),
+    "visits": st.none() | st.integers(0, 2**62),
+    "last_engaged_at": st.none() | st.integers(-400, 4000).map(lambda h: NOON - timedelta(hours=h)),
+}
+
+
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(
+    st.sets(st.sampled_from(sorted(STATED))),
+    st.lists(st.fixed_dictionaries(COLUMNS), min_size=1, max_size=6),
+)
+def test_contributions_sum_to_a_score_between_0_and_100(
+    stated: set[str], rows: list[dict[str, Any]]
+) -> None:
+    columns = {name: pd.Series([row[name] for row in rows], dtype=object) for name in COLUMNS}
+    leads = raw_leads(len(rows), **columns)
+    scored = score(leads, scoring(*stated), NOON)
+
+    ScoredLeads.validate(scored)
+    assert scored["lead_id"].tolist() == leads["lead_id"].tolist()
+    for total, text in zip(scored["score"], scored["contributions"], strict=True):
+        contributions = json.loads(text)
+        assert abs(sum(contributions.values()) - total) < 1e-9
+        assert set(contributions) <= set(WEIGHTS)
+        assert all(value > 0 for value in contributions.values())
+
+
+def test_points_are_shared_out_by_weight_among_what_is_stated() -> None:
+    some = points(scoring("countries"), **IDEAL)
+    total = sum(WEIGHTS[name] for name in some)
+
+    assert "title_match" not in some
+    for name, value in some.items():
+        assert value == pytest.approx(WEIGHTS[name] / total * 100, abs=1e-4)
+
+
+def test_a_campaign_that_states_nothing_scores_all_the_same() -> None:
+    scored = score(raw_leads(2, company=["Acme", None]), Scoring(), NOON)
+
+    assert scored["score"][0] > scored["score"][1] > 0
+
+
+def test_nobody_is_scored_in_an_empty_frame() -> None:
+    scored = score(raw_leads(0), ALL, NOON)
+
+    ScoredLeads.validate(scored)
+    assert len(scored) == 0
+
+
+def test_a_lead_of_whom_nothing_is_known_has_no_points() -> None:
+    scored = score(lead(), ALL, NOON)
+
+    assert scored["score"].tolist() == [0.0]
+    assert scored["contributions"].tolist() == ["{}"]
+
+
+def test_a_score_says_what_it_counts_and_who_gave_it() -> None:
+    scored = score(lead(**IDEAL), ALL, NOON)
+
+    assert (scored["scale"][0], scored["model"][0]) == ("points", "scorecard")
+
+
+MATCHES: dict[str, tuple[str, dict[str, Any], float]] = {
+    "a title in other words' midst": ("title_match", {"title": "SVP Revenue Operations"}, 1),
+    "a title in brackets": ("title_match", {"title": "Boss (revenue operations)"}, 1),
+    "a title of part of a word": ("title_match", {"title": "Prerevenue operations"}, 0),
+    "a title that goes on in letters of another script": (
+        "title_match",
+        {"title": "Revenue operationsø"},
+        0,
+    ),
+    "a title that comes after letters of another script": (
+        "title_match",
+        {"title": "Ærevenue operations"},
+        0,
+    ),
+    "another title": ("title_match", {"title": "Sales"}, 0),
+    "a seniority within another": ("seniority_match", {"seniority": "director"}, 1),
+    "another seniority": ("seniority_match", {"seniority": "head"}, 0),
+    "an industry among others": ("industry_match", {"industry": "IT & Software"}, 1),
+    "the smallest company": ("size_match", {"employees": 51}, 1),
+    "the largest company": ("size_match", {"employees": 500}, 1),
+    "too small a company": ("size_match", {"employees": 50}, 0),
+    "too large a company": ("size_match", {"employees": 501}, 0),
+    "revenue without an upper bound": ("revenue_match", {"annual_revenue": 1e15}, 1),
+    "too little revenue": ("revenue_match", {"annual_revenue": 4_999_999.0}, 0),
+    "another country": ("country_match", {"country": "DK"}, 0),
+    "one technology of two": ("technology_match", {"technologies": "hubspot;excel"}, 0.5),
+    "a technology that has another in its name": (
+        "technology_match",
+        {"technologies": "salesforceforce;unhubspot"},
+        0,
+    ),
+    "a technology with an edition": ("technology_match", {"technologies": "hubspot crm"}, 0.5),
+    "half the visits": ("visits", {"visits": 5}, 0.5),
+    "more visits than count": ("visits", {"visits": 1000}, 1),
+    "active a month ago": (
+        "recent_engagement",
+        {"last_engaged_at": pd.Timestamp(NOON - timedelta(days=30))},
+        0.5,
+    ),
+    "active this very day": (
+        "recent_engagement",
+        {"last_engaged_at": pd.Timestamp(NOON - timedelta(hours=20))},
+        1,
+    ),
+    "active in the future": (
+        "recent_engagement",
+        {"last_engaged_at": pd.Timestamp(NOON + timedelta(days=9))},
+        1,
+    ),
+    "active in another century": (
+        "recent_engagement",
+        {"last_engaged_at": pd.Timestamp("1900-01-01", tz="UTC")},
+        0,
+    ),
+    "a domain of its own": ("own_domain", {"domain": "acme.example"}, 1),
+    **{f"at {domain}": ("own_domain", {"domain": domain}, 0) for domain in FREE_MAIL},
+}
+
+
+@pytest.mark.parametrize("match", MATCHES.values(), ids=MATCHES)
+def test_a_feature_gives_its_share(match: tuple[str, dict[str, Any], float]) -> None:
+    name, columns, expected = match
+
+    assert share(name, **columns) == pytest.approx(expected, abs=1e-4)
+
+
+SPELT = ["C++", "node.js", "a (b)", "R&D", "Økonomi", "日本", "$x^", "a|b", "tab\tbed", "[x"]
+
+
+@pytest.mark.parametrize("phrase", SPELT)
+def test_a_phrase_is_text_and_no_pattern(phrase: str) -> None:
+    stated = validate(Scoring, {"fit": {"titles": [phrase]}}, "x")
+
+    assert "title_match" in points(stated, title=f"Head, {phrase.upper()}")
+    assert "title_match" not in points(stated, title="Head")
+
+
+def test_thousands_of_titles_are_one_scorecard() -> None:
+    titles = [f"head of something {number}" for number in range(3000)]
+    stated = validate(Scoring, {"fit": {"titles": titles}}, "x")
+
+    assert "title_match" in points(stated, title="Head of Something 2999")
+
+
+def test_the_index_of_the_frame_does_not_matter() -> None:
+    leads = raw_leads(3, company=["Acme", None, "Beta"])
+    shuffled = leads.iloc[[2, 0, 1]].set_axis([5, 5, 9])
+    expected = score(leads, ALL, NOON).set_index("lead_id")["score"]
+    found = score(shuffled, ALL, NOON).set_index("lead_id")["score"]
+
+    assert found.to_dict() == expected.to_dict()
