@@ -82,6 +82,8 @@ FRAME_TABLES = {
 }
 """The stages whose frame a materialisation replaces."""
 
+sa.Index("ix_raw_leads_email", FRAME_TABLES["raw_leads"].c.email)
+
 nurture_sends = _stage_table(
     "nurture_sends",
     sa.Column("sender", sa.Text(), nullable=False),
@@ -164,7 +166,13 @@ decisions = sa.Table(
     sa.Column("inputs", sa.Text(), nullable=False),
 )
 sa.Index("ix_decisions_lead", decisions.c.campaign, decisions.c.lead_id, decisions.c.id)
-sa.Index("ix_decisions_stage", decisions.c.campaign, decisions.c.stage, decisions.c.id)
+sa.Index(  # the latest decision a lead is read from this index alone
+    "ix_decisions_stage",
+    decisions.c.campaign,
+    decisions.c.stage,
+    decisions.c.lead_id,
+    decisions.c.id,
+)
 
 overrides = sa.Table(
     "overrides",

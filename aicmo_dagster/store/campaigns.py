@@ -1,0 +1,196 @@
+"""Campaign documents as applied: each change a version, the key's row telling the current one.
+
+Not here: reading and checking a document (`domain.campaigns`), or Dagster's partitions.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from pydantic import ValidationError
+
+from aicmo_dagster.domain.campaigns import Campaign
+from aicmo_dagster.errors import AicmoError
+from aicmo_dagster.store.database import insert_once
+from aicmo_dagster.store.tables import campaign_versions, campaigns
+
+ACTIVE = "active"
+ARCHIVED = "archived"
+
+
+@dataclass(frozen=True)
+class StoredCampaign:
+    """One version of a campaign, with the templates its bodies name and the folder it is from."""
+
+    campaign: Campaign
+    version: int
+    templates: dict[str, str]
+    folder: Path
+    state: str
+    digest: str
+    applied_at: datetime
+
+
+@dataclass(frozen=True)
+class CampaignSummary:
+    """What a list of campaigns shows; `version` is the current one."""
+
+    key: str
+    name: str
+    owner: str
+    version: int
+    state: str
+    updated_at: datetime
+
+
+def apply_campaign(
+    connection: sa.Connection,
+    campaign: Campaign,
+    templates: dict[str, str],
+    folder: Path,
+    now: datetime,
+) -> tuple[StoredCampaign, bool]:
+    """The campaign is active in just this form; tells whether that took a new version."""
+    key = campaign.campaign
+    form = {
+        "document": campaign.model_dump(mode="json", by_alias=True),
+        "templates": templates,
+        "folder": str(folder),
+    }
+    digest = hashlib.sha256(json.dumps(form, sort_keys=True).encode()).hexdigest()
+    row = _locked_row(connection, campaign, now)
+    current = None if row.version == 0 else _version_row(connection, key, row.version)
+    if current is not None and current.digest == digest:
+        if row.state != ACTIVE:
+            _update(connection, key, state=ACTIVE, updated_at=now)
+        return load_campaign(connection, key), False
+    version = row.version + 1
+    _add_version(connection, key, version, form, digest=digest, now=now)
+    named = {"name": campaign.name, "owner": campaign.owner}
+    _update(connection, key, version=version, state=ACTIVE, updated_at=now, **named)
+    return load_campaign(connection, key), True
+
+
+def load_campaign(
+    connection: sa.Connection, key: str, version: int | None = None
+) -> StoredCampaign:
+    """The campaign in its current version, or in `version`.
+
+    Raises:
+        AicmoError: If there is no such campaign or version, or this AICMO cannot read it.
+    """
+    row = _row(connection, key)
+    stored = _version_row(connection, key, row.version if version is None else version)
+    if stored is None:
+        raise AicmoError(f"campaign {key!r} has no version {version}; its latest is {row.version}")
+    return StoredCampaign(
+        campaign=_document(key, stored),
+        version=stored.version,
+        templates=json.loads(stored.templates),
+        folder=Path(stored.folder),
+        state=row.state,
+        digest=stored.digest,
+        applied_at=stored.applied_at,
+    )
+
+
+def list_campaigns(connection: sa.Connection) -> list[CampaignSummary]:
+    """All campaigns, archived ones too, by key."""
+    columns = campaigns.c
+    statement = sa.select(
+        columns.campaign.label("key"),
+        columns.name,
+        columns.owner,
+        columns.version,
+        columns.state,
+        columns.updated_at,
+    ).order_by(columns.campaign)
+    return [CampaignSummary(**row._mapping) for row in connection.execute(statement)]
+
+
+def archive_campaign(connection: sa.Connection, key: str, now: datetime) -> bool:
+    """The campaign runs no more and keeps its history; tells whether it ran until now.
+
+    Raises:
+        AicmoError: If there is no such campaign.
+    """
+    if _row(connection, key).state == ARCHIVED:
+        return False
+    _update(connection, key, state=ARCHIVED, updated_at=now)
+    return True
+
+
+def _locked_row(connection: sa.Connection, campaign: Campaign, now: datetime) -> sa.Row:
+    """The campaign's row, new or not; whoever applies it at the same time waits here."""
+    key = campaign.campaign
+    insert_once(
+        connection,
+        campaigns,
+        campaign=key,
+        name=campaign.name,
+        owner=campaign.owner,
+        version=0,  # seen by no one else: the transaction that adds the row raises it
+        state=ACTIVE,
+        created_at=now,
+        updated_at=now,
+    )
+    return _row(connection, key, lock=True)
+
+
+def _row(connection: sa.Connection, key: str, *, lock: bool = False) -> sa.Row:
+    statement = sa.select(campaigns).where(campaigns.c.campaign == key)
+    row = connection.execute(statement.with_for_update() if lock else statement).one_or_none()
+    if row is None:
+        raise AicmoError(
+            f"there is no campaign {key!r}; 'aicmo campaign list' shows those there are"
+        )
+    return row
+
+
+def _version_row(connection: sa.Connection, key: str, version: int) -> sa.Row | None:
+    columns = campaign_versions.c
+    statement = sa.select(campaign_versions).where(
+        columns.campaign == key, columns.version == version
+    )
+    return connection.execute(statement).one_or_none()
+
+
+def _add_version(
+    connection: sa.Connection,
+    key: str,
+    version: int,
+    form: dict[str, Any],
+    *,
+    digest: str,
+    now: datetime,
+) -> None:
+    connection.execute(
+        campaign_versions.insert().values(
+            campaign=key,
+            version=version,
+            digest=digest,
+            document=json.dumps(form["document"], ensure_ascii=False),
+            templates=json.dumps(form["templates"], ensure_ascii=False),
+            folder=form["folder"],
+            applied_at=now,
+        )
+    )
+
+
+def _update(connection: sa.Connection, key: str, **values: object) -> None:
+    connection.execute(campaigns.update().where(campaigns.c.campaign == key).values(**values))
+
+
+def _document(key: str, stored: sa.Row) -> Campaign:
+    try:
+        return Campaign.model_validate_json(stored.document)
+    except ValidationError:
+        pass
+    raise AicmoError(
+        f"campaign {key!r}, version {stored.version}, was stored by a version of AICMO with other "
+        "rules; apply its file again"
+    )

@@ -1,0 +1,322 @@
+"""The database: transactions, and the one seam for what differs between SQLite and PostgreSQL.
+
+Frames go in and out in bulk here, by way of Arrow and without a look at single rows. Not here: what
+a table means (one module a subject), connecting (`engines`), the schema's history (`migrations`).
+"""
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from aicmo_dagster.errors import AicmoError
+from aicmo_dagster.store import migrations
+from aicmo_dagster.store.engines import make_engine, unreachable
+from aicmo_dagster.store.tables import UtcInstant
+
+BATCH = 10_000
+"""Rows at a time. With 32 columns, 50,000 cost a third more: they outgrow the processor's cache."""
+
+_INSTANT = pa.timestamp("us", tz="UTC")
+
+
+class RowsRefused(AicmoError):
+    """Rows that the table's constraints do not allow; names the table and the rule, no value."""
+
+
+@dataclass(frozen=True)
+class Database:
+    """An open database whose schema is ours."""
+
+    engine: sa.Engine
+
+    @contextmanager
+    def write(self, *, durable: bool = False) -> Iterator[sa.Connection]:
+        """One transaction, kept if the block ends well. On SQLite writers queue; never nest two.
+
+        Args:
+            durable: Survives a power cut too once committed; on PostgreSQL all transactions do.
+        """
+        with self.engine.connect() as connection:
+            pragma = "synchronous" if durable else None
+            with (
+                _pragma(connection, pragma, "FULL", "NORMAL"),
+                self._begun(connection, "IMMEDIATE"),
+            ):
+                yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """One consistent snapshot; writing through it is refused."""
+        with self.engine.connect() as connection:
+            if self.engine.dialect.name == "postgresql":
+                connection = connection.execution_options(
+                    isolation_level="REPEATABLE READ", postgresql_readonly=True
+                )
+            with _pragma(connection, "query_only", "ON", "OFF"), self._begun(connection, ""):
+                yield connection
+
+    def close(self) -> None:
+        """All connections are given back."""
+        self.engine.dispose()
+
+    @contextmanager
+    def _begun(self, connection: sa.Connection, mode: str) -> Iterator[None]:
+        connection = connection.execution_options(sqlite_begin=mode)
+        try:
+            transaction = connection.begin()
+        except sa.exc.OperationalError as error:
+            raise unreachable(self.engine, error) from error
+        with transaction:
+            yield
+
+
+def open_database(url: str) -> Database:
+    """The database at `url`, made or brought up to date if need be.
+
+    Raises:
+        AicmoError: If it cannot be reached or read, or a newer version of AICMO made it.
+    """
+    database = Database(make_engine(url))
+    try:
+        with database.engine.begin() as connection:
+            current = migrations.is_current(connection)
+        if not current:
+            with database.write() as connection:
+                migrations.upgrade(connection)
+    except sa.exc.DBAPIError as error:
+        refusal = unreachable(database.engine, error)
+    except AicmoError as error:
+        refusal = error
+    else:
+        return database
+    database.close()
+    raise refusal  # out here: the driver's error may tell more of the URL than anyone should read
+
+
+def bulk_insert(
+    connection: sa.Connection, table: sa.Table, frame: pd.DataFrame, **constants: object
+) -> None:
+    """The rows of `frame` are in `table`: executemany on SQLite, COPY on PostgreSQL.
+
+    NaN is stored as missing, on both. PostgreSQL cannot hold NUL characters: strip them before.
+
+    Args:
+        connection: From `Database.write`.
+        table: Where to; its columns say how values are stored.
+        frame: Columns of `table`, in any order.
+        constants: Columns that have one value throughout.
+
+    Raises:
+        RowsRefused: If a constraint of `table` does not hold.
+    """
+    rows = _stored_form(table, frame, constants)
+    if connection.dialect.name == "postgresql":
+        _guarded(connection, table, lambda: _copy(connection, table.name, rows))
+    else:
+        _guarded(connection, table, lambda: _execute_many(connection, table.name, rows, ""))
+
+
+def insert_new(
+    connection: sa.Connection, table: sa.Table, frame: pd.DataFrame, **constants: object
+) -> int:
+    """Rows whose primary key was not there yet are in `table`; tells how many those were."""
+    key = ", ".join(f'"{column.name}"' for column in table.primary_key)
+    unless_there = f" ON CONFLICT ({key}) DO NOTHING"
+    if connection.dialect.name != "postgresql":
+        rows = _stored_form(table, frame, constants)
+        return _guarded(
+            connection, table, lambda: _execute_many(connection, table.name, rows, unless_there)
+        )
+    with staged(connection, table, frame, **constants) as incoming:
+        names = [column.name for column in incoming.columns]
+        statement = (
+            postgresql.insert(table)
+            .from_select(names, sa.select(incoming), include_defaults=False)
+            .on_conflict_do_nothing(index_elements=list(table.primary_key))
+        )
+        return _guarded(connection, table, lambda: connection.execute(statement).rowcount)
+
+
+def insert_once(connection: sa.Connection, table: sa.Table, **values: object) -> bool:
+    """A row with the primary key of `values` is in `table`; tells whether it is this one."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(table).values(**values)
+    keys = list(table.primary_key)
+    return connection.execute(statement.on_conflict_do_nothing(index_elements=keys)).rowcount == 1
+
+
+@contextmanager
+def staged(
+    connection: sa.Connection, table: sa.Table, frame: pd.DataFrame, **constants: object
+) -> Iterator[sa.Table]:
+    """A temporary table that holds `frame`, typed as `table` is, for set-based SQL; then gone."""
+    names = [*frame.columns, *constants]
+    incoming = sa.Table(
+        f"incoming_{table.name}",
+        sa.MetaData(),
+        *(sa.Column(name, table.c[name].type) for name in names),
+        prefixes=["TEMPORARY"],
+    )
+    incoming.create(connection)
+    bulk_insert(connection, incoming, frame, **constants)
+    if connection.dialect.name == "postgresql":  # it plans badly for a table it knows nothing of
+        connection.exec_driver_sql(f'ANALYZE "{incoming.name}"')
+    yield incoming
+    incoming.drop(connection)  # after a failure, the rollback does it
+
+
+def fetch_frame(connection: sa.Connection, statement: sa.Select) -> pd.DataFrame:
+    """What `statement` selects, in Arrow-backed columns typed by its columns."""
+    on_sqlite = connection.dialect.name == "sqlite"
+    columns = list(statement.selected_columns)
+    names = [column.name for column in columns]
+    types = [_arrow_type(column.type) for column in columns]
+    stored = [pa.string() if on_sqlite and kind == _INSTANT else kind for kind in types]
+    plain = statement.with_only_columns(
+        *(
+            _plain_instant(column, on_sqlite).label(name) if kind == _INSTANT else column
+            for column, name, kind in zip(columns, names, types, strict=True)
+        ),
+        maintain_column_froms=True,
+    )
+    schema = pa.schema(zip(names, stored, strict=True))
+    found = pa.Table.from_batches(_batches(connection, plain, schema), schema)
+    typed = found.combine_chunks().cast(pa.schema(zip(names, types, strict=True)))
+    return typed.to_pandas(types_mapper=pd.ArrowDtype)
+
+
+def _batches(
+    connection: sa.Connection, statement: sa.Select, schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    result = connection.execute(statement, execution_options={"yield_per": BATCH})
+    for rows in result.partitions():
+        values = zip(zip(*rows, strict=True), schema.types, strict=True)
+        yield pa.RecordBatch.from_arrays([pa.array(v, kind) for v, kind in values], schema=schema)
+
+
+def _plain_instant(column: sa.ColumnElement[Any], on_sqlite: bool) -> sa.ColumnElement[Any]:
+    """An instant in a form that Arrow reads, past the column type, which goes value by value."""
+    if on_sqlite:
+        return sa.type_coerce(column, sa.Text())
+    # In UTC whatever the session's zone is, for the reason that _in_utc gives.
+    return sa.func.timezone("UTC", column)
+
+
+@contextmanager
+def _pragma(connection: sa.Connection, name: str | None, inside: str, after: str) -> Iterator[None]:
+    """An SQLite setting for one transaction, made around it since SQLite ignores some within."""
+    if name is None or connection.dialect.name != "sqlite":
+        yield
+        return
+    cursor = connection.connection.cursor()
+    cursor.execute(f"PRAGMA {name} = {inside}")
+    try:
+        yield
+    finally:
+        cursor.execute(f"PRAGMA {name} = {after}")
+        cursor.close()
+
+
+def _arrow_type(kind: sa.types.TypeEngine) -> pa.DataType:
+    if isinstance(kind, UtcInstant):
+        return _INSTANT
+    if isinstance(kind, sa.Boolean):
+        return pa.bool_()
+    if isinstance(kind, sa.Integer):
+        return pa.int64()
+    return pa.float64() if isinstance(kind, sa.Float) else pa.string()
+
+
+def _stored_form(table: sa.Table, frame: pd.DataFrame, constants: dict[str, object]) -> pa.Table:
+    """`frame` and `constants` as Arrow columns that both engines take as they are."""
+    kinds = {name: _arrow_type(table.c[name].type) for name in (*frame.columns, *constants)}
+    loose = [n for n in frame if kinds[n] == _INSTANT and frame[n].dtype == object]
+    if frame[loose].notna().any(axis=None):  # for the reason that _in_utc gives
+        raise ValueError(f"instants need a timestamp column with a time zone: {loose}")
+    rows = pa.Table.from_pandas(frame, preserve_index=False)
+    columns = {name: _storable(rows[name], kinds[name]) for name in frame.columns}
+    for name, value in constants.items():
+        if isinstance(value, datetime):
+            value = _in_utc(value)
+        one = _storable(pa.chunked_array([pa.array([value])]), kinds[name])
+        columns[name] = pa.repeat(one[0], len(frame))
+    return pa.table(columns)
+
+
+def _in_utc(value: datetime) -> datetime:
+    """`value` in UTC: once pandera 0.35 is imported, pyarrow 26 drops other offsets unconverted."""
+    if value.tzinfo is None:
+        raise ValueError("an instant needs a time zone")
+    return value.astimezone(UTC)
+
+
+def _storable(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    """Instants as `tables.instant_text` writes them, which PostgreSQL reads too; NaN as missing."""
+    if kind == _INSTANT:
+        if pa.types.is_timestamp(column.type) and column.type.tz is None:
+            raise ValueError("an instant needs a time zone")
+        in_utc = column.cast(_INSTANT, safe=False)  # nanoseconds are cut off
+        text = in_utc.cast(pa.timestamp("us")).cast(pa.string())  # 16 times as fast as strftime
+        with_t = pc.utf8_replace_slice(text, 10, 11, "T")
+        return pc.binary_join_element_wise(with_t, "+00:00", "")
+    if kind == pa.float64():
+        numbers = column.cast(kind)
+        return pc.if_else(pc.is_nan(numbers), pa.scalar(None, kind), numbers)
+    return column.cast(kind)
+
+
+def _copy(connection: sa.Connection, name: str, rows: pa.Table) -> int:
+    columns = ", ".join(f'"{column}"' for column in rows.column_names)
+    # Every value is quoted, so that an empty string stays apart from a missing one.
+    options = pa.csv.WriteOptions(include_header=False, quoting_style="all_valid")
+    cursor = connection.connection.cursor()
+    for start in range(0, len(rows), BATCH):
+        text = io.BytesIO()
+        pa.csv.write_csv(rows.slice(start, BATCH), text, options)
+        text.seek(0)
+        cursor.copy_expert(f'COPY "{name}" ({columns}) FROM STDIN (FORMAT csv)', text)
+    cursor.close()
+    return len(rows)
+
+
+def _execute_many(connection: sa.Connection, name: str, rows: pa.Table, clause: str) -> int:
+    columns = ", ".join(f'"{column}"' for column in rows.column_names)
+    marks = ", ".join("?" * rows.num_columns)
+    statement = f'INSERT INTO "{name}" ({columns}) VALUES ({marks}){clause}'
+    cursor = connection.connection.cursor()
+    inserted = 0
+    for start in range(0, len(rows), BATCH):
+        batch = [column.to_pylist() for column in rows.slice(start, BATCH).columns]
+        cursor.executemany(statement, list(zip(*batch, strict=True)))
+        inserted += cursor.rowcount
+    cursor.close()
+    return inserted
+
+
+def _guarded(connection: sa.Connection, table: sa.Table, work: Callable[[], int]) -> int:
+    """The result of `work`; what the driver says of a bad row is repeated without the row."""
+    try:
+        return work()
+    except sa.exc.DBAPIError as error:
+        rule = _rule(error.orig)
+    except connection.dialect.loaded_dbapi.Error as error:
+        rule = _rule(error)
+    raise RowsRefused(f"{table.name}: the database refused rows ({rule})")
+
+
+def _rule(error: BaseException | None) -> str:
+    told = getattr(error, "diag", None)
+    if told is None:  # SQLite names table and columns only
+        return str(error)
+    named = told.constraint_name or told.column_name
+    return f"{type(error).__name__}: {named}" if named else type(error).__name__

@@ -1,0 +1,140 @@
+"""Connecting: from a URL to an engine, and what to tell the user where that fails.
+
+Not here: transactions and bulk loads (`database`), or what the database holds (`tables`).
+"""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from aicmo_dagster.errors import AicmoError
+
+BUSY_SECONDS = 30
+"""How long a writer waits for its turn on SQLite."""
+
+CONNECT_SECONDS = 10
+
+_VARIABLE = "AICMO_DATABASE_URL"
+_SHAPES = "sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE"
+_REASONS = {
+    "password authentication failed": "the server refused the user or the password",
+    "no password supplied": "the server wants a password",
+    "does not exist": "the server knows no such database or user",
+    "could not translate host name": "no such host",
+    "timeout expired": "no answer in time",
+    "refused": "nothing listens there",
+    "No such file": "nothing listens there",
+    "too many": "the server has no connection left",
+    "file is not a database": "the file is not an SQLite database",
+    "unable to open": "the file cannot be opened",
+    "readonly": "the file cannot be written",
+    "locked": "another process keeps it locked",
+    "disk is full": "the disk is full",
+}
+"""What drivers say, by a part of it, in words that hold neither user nor password."""
+
+
+def make_engine(url: str) -> sa.Engine:
+    """An engine for `url`, not connected yet.
+
+    Raises:
+        AicmoError: If AICMO does not know such an engine, or the folder cannot be written.
+    """
+    parsed = _parsed(url)
+    if parsed.get_backend_name() == "sqlite":
+        return _sqlite(parsed)
+    if parsed.get_backend_name() == "postgresql":
+        return _postgresql(parsed)
+    raise AicmoError(f"{_VARIABLE}: {parsed.get_backend_name()} is not known here; use {_SHAPES}")
+
+
+def unreachable(engine: sa.Engine, error: Exception) -> AicmoError:
+    """What to raise for the driver's `error`: host, database and a reason, no more of the URL."""
+    said = str(error)
+    reason = next((words for part, words in _REASONS.items() if part in said), None)
+    because = f" ({reason})" if reason else ""
+    if engine.dialect.name == "sqlite":
+        return AicmoError(
+            f"{_VARIABLE}: {engine.url.database} cannot be used{because}; "
+            "mend or move that file, or name another"
+        )
+    host = engine.url.host or engine.url.query.get("host") or "the local socket"
+    database = engine.url.database or "of the user's name"
+    return AicmoError(
+        f"{_VARIABLE}: PostgreSQL at {host}, database {database}, cannot be used{because}; "
+        "check that it runs and that the variable is right"
+    )
+
+
+def _parsed(url: str) -> sa.URL:
+    url = f"postgresql{url[8:]}" if url.startswith("postgres:") else url
+    try:
+        parsed: sa.URL | None = sa.make_url(url)
+    except (sa.exc.ArgumentError, ValueError):
+        parsed = None
+    if parsed is None:  # raised out here, since the driver's error may quote the password
+        raise AicmoError(f"{_VARIABLE} cannot be read as a URL; it should look like {_SHAPES}")
+    return parsed
+
+
+def _postgresql(url: sa.URL) -> sa.Engine:
+    waits: dict[str, Any] = (
+        {} if "connect_timeout" in url.query else {"connect_timeout": CONNECT_SECONDS}
+    )
+    return sa.create_engine(
+        # A plain postgresql:// would mean psycopg 3 to SQLAlchemy 2.1.
+        url.set(drivername="postgresql+psycopg2"),
+        connect_args={"application_name": "aicmo", **waits},
+        pool_pre_ping=True,
+        hide_parameters=True,  # values are personal data
+    )
+
+
+def _sqlite(url: sa.URL) -> sa.Engine:
+    if not url.database or url.database == ":memory:":
+        raise AicmoError(f"{_VARIABLE} names no file; use sqlite:///PATH")
+    folder = Path(url.database).absolute().parent
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise AicmoError(
+            f"{_VARIABLE}: the folder {folder} is missing or cannot be written; "
+            "make it, or name another"
+        )
+    engine = sa.create_engine(
+        url.set(drivername="sqlite+pysqlite"),
+        connect_args={"timeout": BUSY_SECONDS},
+        hide_parameters=True,
+    )
+    sa.event.listen(engine, "connect", _prepare_sqlite)
+    sa.event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # The driver's own BEGIN comes late and not before reads; _begin_sqlite takes over.
+    connection.isolation_level = None
+    _use_wal(connection)
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA cache_size = -65536")  # 64 MB, so that bulk loads do not spill
+
+
+def _use_wal(connection: Any) -> None:
+    """Readers and a writer go side by side from now on; the file remembers it."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return  # where a file system cannot do it, SQLite keeps the mode it had
+        except connection.OperationalError as error:
+            # The switch needs the file for itself and, unlike all else, does not wait for it.
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    mode = connection.get_execution_options().get("sqlite_begin", "")
+    connection.exec_driver_sql(f"BEGIN {mode}")

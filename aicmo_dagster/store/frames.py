@@ -1,0 +1,86 @@
+"""The stages' frames in their tables: validated, replaced and read as a whole.
+
+Not here: what a valid frame is (`domain.schemas`), or the ledger's single sends (`ledger`).
+"""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import sqlalchemy as sa
+from pandera.errors import SchemaErrors
+
+from aicmo_dagster.domain.schemas import SCHEMAS, dtypes
+from aicmo_dagster.errors import AicmoError
+from aicmo_dagster.store.database import bulk_insert, fetch_frame
+from aicmo_dagster.store.tables import FRAME_TABLES, nurture_sends
+
+_TABLES = {**FRAME_TABLES, "nurture_sends": nurture_sends}
+
+
+class FrameInvalid(AicmoError):
+    """A frame breaks its contract; names stage, campaign and rules with counts, never a value."""
+
+
+def replace_frame(
+    connection: sa.Connection, stage: str, campaign: str, frame: pd.DataFrame
+) -> None:
+    """The campaign's rows of `stage`, one of `FRAME_TABLES`, are those of `frame` and no others.
+
+    Raises:
+        FrameInvalid: If `frame` is not valid; nothing is written then.
+    """
+    table = FRAME_TABLES[stage]
+    broken = _broken_rules(stage, frame)
+    if broken:
+        rules = ", ".join(f"{rule} ({count})" for rule, count in broken.items())
+        raise FrameInvalid(
+            f"{stage} of campaign {campaign!r} breaks its rules, so nothing was stored; "
+            f"rule (cases): {rules}"
+        )
+    connection.execute(table.delete().where(table.c.campaign == campaign))
+    bulk_insert(connection, table, frame, campaign=campaign)
+
+
+def read_frame(
+    connection: sa.Connection, stage: str, campaign: str, columns: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """The campaign's rows of `stage`, by lead, typed as its schema says.
+
+    Args:
+        connection: From `Database.read` or `Database.write`.
+        stage: One of the five.
+        campaign: The campaign's key.
+        columns: Those wanted, in that order; all of the schema's unless given.
+    """
+    table = _TABLES[stage]
+    names = list(dtypes(stage)) if columns is None else columns
+    statement = (
+        sa.select(*(table.c[name] for name in names))
+        .where(table.c.campaign == campaign)
+        .order_by(*(column for column in table.primary_key if column.name != "campaign"))
+    )
+    return fetch_frame(connection, statement)
+
+
+def count_rows(connection: sa.Connection, stage: str, campaign: str) -> int:
+    """How many rows of `stage` the campaign has."""
+    table = _TABLES[stage]
+    statement = sa.select(sa.func.count()).where(table.c.campaign == campaign)
+    return connection.execute(statement).scalar_one()
+
+
+def _broken_rules(stage: str, frame: pd.DataFrame) -> dict[str, int]:
+    """Broken rule, as ``column: rule``, to the number of its cases.
+
+    Pandera's error holds the failing values, which are personal data: it stays in here.
+    """
+    try:
+        SCHEMAS[stage].validate(frame, lazy=True)
+    except SchemaErrors as error:
+        cases = error.failure_cases
+        # What stands in brackets after a rule's name may be long, or a value.
+        rules = cases["check"].astype(str).str.partition("(")[0]
+        places = cases["column"].where(cases["column"].isin(list(dtypes(stage))), "frame")
+        named = places.astype(str) + ": " + rules
+        return {str(rule): int(count) for rule, count in named.value_counts().items()}
+    return {}

@@ -1,0 +1,52 @@
+"""Single leads: finding one, and all that is known of a few. Not here: whole frames (`frames`)."""
+
+import json
+from collections.abc import Collection
+from typing import Any
+
+import sqlalchemy as sa
+
+from aicmo_dagster.domain.tokens import normal_address
+from aicmo_dagster.errors import AicmoError
+from aicmo_dagster.store.tables import FRAME_TABLES, lead_aliases
+
+_RAW = FRAME_TABLES["raw_leads"]
+
+
+def read_leads(
+    connection: sa.Connection, campaign: str, lead_ids: Collection[str]
+) -> dict[str, dict[str, Any]]:
+    """Each lead's fields by name, `custom` as a mapping."""
+    query = sa.select(_RAW).where(_RAW.c.campaign == campaign, _RAW.c.lead_id.in_(lead_ids))
+    rows = connection.execute(query).mappings()
+    return {row["lead_id"]: {**row, "custom": json.loads(row["custom"])} for row in rows}
+
+
+def find_lead(connection: sa.Connection, campaign: str, named: str) -> str:
+    """The id of the lead that `named` is: an id, one of its aliases, or an address.
+
+    Raises:
+        AicmoError: If the campaign has no such lead; its text does not repeat `named`, which may
+            be an address.
+    """
+    aliases = sa.select(lead_aliases.c.lead_id).where(
+        lead_aliases.c.campaign == campaign, lead_aliases.c.alias == named
+    )
+    stored = sa.select(_RAW.c.lead_id).where(
+        _RAW.c.campaign == campaign,
+        (_RAW.c.lead_id == named) | (_RAW.c.email == normal_address(named)),
+    )
+    found = connection.scalar(stored) or connection.scalar(aliases)
+    if found is None:
+        raise AicmoError(
+            f"campaign '{campaign}' has no such lead; give a lead id or the lead's address"
+        )
+    return str(found)
+
+
+def read_score(connection: sa.Connection, campaign: str, lead_id: str) -> dict[str, Any] | None:
+    """The stored score of one lead with its contributions; none before it was scored."""
+    scored = FRAME_TABLES["scored_leads"]
+    query = sa.select(scored).where(scored.c.campaign == campaign, scored.c.lead_id == lead_id)
+    row = connection.execute(query).mappings().one_or_none()
+    return dict(row) if row else None

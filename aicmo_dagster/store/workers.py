@@ -1,0 +1,30 @@
+"""Names of worker processes, and whether one has ended.
+
+Not here: what it had claimed (`ledger`).
+"""
+
+import os
+
+import psutil
+
+from aicmo_dagster.settings import host_name
+
+
+def this_worker() -> str:
+    """This process, so named that a later process with the same number is another worker."""
+    return _name(psutil.Process(os.getpid()))
+
+
+def has_ended(worker: str) -> bool:
+    """Whether `worker` is a process of this machine that runs no more."""
+    host, number, _ = worker.rsplit(":", 2)
+    if host != host_name():
+        return False
+    try:
+        return _name(psutil.Process(int(number))) != worker
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _name(process: psutil.Process) -> str:
+    return f"{host_name()}:{process.pid}:{process.create_time():.2f}"

@@ -1,0 +1,86 @@
+"""Frames and a campaign to store. Not here: databases to store them in (`conftest`)."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from aicmo_dagster.domain.campaigns import Campaign, read_campaign
+from aicmo_dagster.domain.schemas import typed
+
+NOW = datetime(2026, 3, 4, 5, 6, 7, 89, tzinfo=UTC)
+TEXT = pd.ArrowDtype(pa.string())
+
+
+def lead(number: int) -> str:
+    """The id of a lead."""
+    return f"{number:020x}"
+
+
+def scored(scores: Sequence[float], *, first: int = 0) -> pd.DataFrame:
+    """Valid scored leads with these scores."""
+    return typed(
+        "scored_leads",
+        {
+            "lead_id": [lead(number) for number in range(first, first + len(scores))],
+            "score": list(scores),
+            "scale": "points",
+            "model": "scorecard",
+            "contributions": "{}",
+        },
+    )
+
+
+def raw(count: int, **columns: object) -> pd.DataFrame:
+    """Valid raw leads, with these columns instead of the usual ones."""
+    given: dict[str, Any] = {
+        "lead_id": [lead(number) for number in range(count)],
+        "source": "csv-1",
+        "custom": "{}",
+        "first_seen_at": pd.Timestamp(NOW),
+        "last_seen_at": pd.Timestamp(NOW),
+    }
+    return typed("raw_leads", {**given, **columns})
+
+
+def texts(**columns: Sequence[object]) -> pd.DataFrame:
+    """A frame of text."""
+    return pd.DataFrame(columns).astype(TEXT)
+
+
+def campaign(key: str = "nordic", **parts: object) -> Campaign:
+    """A valid campaign with a rule, a tree and most sections, some of them replaced."""
+    document = json.loads(_DOCUMENT)
+    return read_campaign({**document, "campaign": key, **parts}, "a test")
+
+
+_DOCUMENT = """{
+  "campaign": "nordic", "name": "Nordic, høst", "owner": "growth@acme.example",
+  "goals": {"replies": 40},
+  "schedule": {"harvest": "0 6 * * 1-5", "timezone": "Europe/Oslo"},
+  "sources": [
+    {"type": "csv", "path": "leads/*.csv", "columns": {"email": "Work Email"}},
+    {"type": "apollo", "search": {"person_titles": ["head of sales"]}, "max_leads": 10}
+  ],
+  "scoring": {"threshold": 60, "budget": {"annual_revenue": [5000000, null]}},
+  "qualification": {
+    "rules": [{"name": "size", "field": "employees", "op": "between", "value": [11, 1000]}],
+    "tree": {
+      "if": {"field": "seniority", "op": "in", "value": ["owner"]},
+      "then": "qualify",
+      "else": {
+        "if": {"field": "score", "op": ">=", "value": 75}, "then": "qualify", "else": "reject"
+      }
+    }
+  },
+  "routing": {"sequences": [
+    {"sequence": "all", "when": {"field": "country", "op": "in", "value": ["NO"]}}
+  ]},
+  "sequences": {"all": {"steps": [{"id": "intro", "subject": "Hi", "body": "Hello"}]}},
+  "nurture": {"sender": {
+    "name": "Ida", "address": "ida@acme.example", "postal_address": "Kai 7, 5003 Bergen"
+  }}
+}"""
