@@ -1,0 +1,37 @@
+"""Where mail is handed over: the protocol that every transport keeps, and the choice of one.
+
+Not here: the transports themselves (`outbox`, `smtp`), or what a reply means (`replies`).
+"""
+
+from pathlib import Path
+from typing import Protocol
+
+from aicmo_dagster.mail.outbox import Outbox
+from aicmo_dagster.mail.replies import Delivery
+from aicmo_dagster.mail.smtp import Smtp
+
+
+class Transport(Protocol):
+    """Takes messages, one at a time and from one thread."""
+
+    def deliver(self, sender: str, recipient: str, message_id: str, content: bytes) -> Delivery:
+        """What came of handing `content` over for `recipient`.
+
+        Raises:
+            AicmoError: If nothing can be handed over at all, whatever the message.
+        """
+
+    def was_delivered(self, message_id: str) -> bool | None:
+        """Whether the message arrived; none if this transport cannot tell."""
+
+    def close(self) -> None:
+        """Whatever is open is given back."""
+
+
+def open_transport(smtp_url: str | None, outbox: Path) -> Transport:
+    """The SMTP server of `smtp_url`, else the folder `outbox`.
+
+    Raises:
+        BadInput: If `smtp_url` cannot be read; the message does not quote it.
+    """
+    return Smtp(smtp_url) if smtp_url else Outbox(outbox)

@@ -1,0 +1,75 @@
+"""The outbox: a folder that takes each message as one file, where no SMTP server is set.
+
+Not here: what a transport is (`delivery`). A file is written as in a Maildir: whole, on disk, and
+under its name only then.
+"""
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from aicmo_dagster.errors import AicmoError
+from aicmo_dagster.mail.replies import Delivery
+
+
+class Outbox:
+    """A folder of `.eml` files named after the Message-ID, so that a repeat is seen as one."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def deliver(self, sender: str, recipient: str, message_id: str, content: bytes) -> Delivery:
+        """The message is on disk under its name; a second time nothing changes."""
+        path = self._path(message_id)
+        try:
+            written = not path.exists() and self._write(path, content)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        return Delivery("accepted", f"{'written' if written else 'already'} in the outbox")
+
+    def was_delivered(self, message_id: str) -> bool:
+        """Whether the folder holds the message."""
+        return self._path(message_id).exists()
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+    def _path(self, message_id: str) -> Path:
+        return self._folder / f"{hashlib.sha256(message_id.encode()).hexdigest()}.eml"
+
+    def _write(self, path: Path, content: bytes) -> bool:
+        """The file is whole and on disk; says whether it was not there before."""
+        descriptor, draft = tempfile.mkstemp(prefix=".draft-", dir=self._folder)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.link(draft, path)
+        except FileExistsError:
+            return False
+        finally:
+            Path(draft).unlink()
+        self._sync_folder()
+        return True
+
+    def _sync_folder(self) -> None:
+        """The folder's own entry for a new file is on disk."""
+        descriptor = os.open(self._folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _unwritable(self, error: OSError) -> AicmoError:
+        return AicmoError(
+            f"the outbox {self._folder} cannot be written ({error.strerror}); "
+            "make it writable, or set AICMO_HOME or AICMO_SMTP_URL"
+        )

@@ -1,0 +1,103 @@
+"""Campaign documents on disk, with the templates beside them.
+
+Not here: what a document may hold.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aicmo_dagster.domain.campaigns import Campaign, read_campaign
+from aicmo_dagster.domain.documents import parse_yaml
+from aicmo_dagster.domain.templates import template_problems
+from aicmo_dagster.errors import BadInput, Problem
+
+
+@dataclass(frozen=True)
+class CampaignFile:
+    """A campaign document that may be applied.
+
+    Args:
+        campaign: The document.
+        templates: The text of each template file that it names.
+        folder: What its paths are relative to.
+    """
+
+    campaign: Campaign
+    templates: dict[str, str]
+    folder: Path
+
+
+def read_campaign_file(path: Path) -> CampaignFile:
+    """The document at `path`, checked together with its templates.
+
+    Raises:
+        BadInput: With every problem of both.
+    """
+    where, folder = str(path), path.resolve().parent
+    document = parse_yaml(_text(path, where), where)
+    templates: dict[str, str] = {}
+    problems: list[Problem] = []
+    for at, key, text in _messages(document):
+        place = f"{at}.{key}"
+        try:
+            source = _template_text(folder, text, templates) if key == "body" else text
+        except (OSError, ValueError) as error:
+            expected = "a UTF-8 template file beside the document"
+            problems.append(Problem(where, place, _unreadable(text, error), expected))
+        else:
+            problems += template_problems(source, where, place)
+    try:
+        campaign = read_campaign(document, where)
+    except BadInput as error:
+        raise BadInput(*error.problems, *problems) from error
+    if problems:
+        raise BadInput(*problems)
+    return CampaignFile(campaign, templates, folder)
+
+
+def _text(path: Path, where: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadInput(Problem(where, "", "bytes that are not UTF-8", "a UTF-8 text")) from error
+    except OSError as error:
+        found = str(error.strerror or type(error).__name__).lower()
+        raise BadInput(Problem(where, "", found, "a campaign document that can be read")) from error
+
+
+def _template_text(folder: Path, body: str, templates: dict[str, str]) -> str:
+    """The template that `body` is or names."""
+    if not body.endswith(".j2") or "\n" in body:
+        return body
+    if body not in templates:
+        templates[body] = (folder / body).read_text(encoding="utf-8-sig")
+    return templates[body]
+
+
+def _unreadable(body: str, error: OSError | ValueError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"no file {body!r}"
+    why = error.strerror if isinstance(error, OSError) else "not UTF-8"
+    return f"a file {body!r} that cannot be read ({why})"
+
+
+def _messages(document: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """(path, `subject` or `body`, text) of every message, as far as the document has its shape."""
+    found = []
+    sequences = document.get("sequences")
+    for name, sequence in sequences.items() if isinstance(sequences, dict) else ():
+        steps = sequence.get("steps") if isinstance(sequence, dict) else None
+        for position, step in enumerate(steps if isinstance(steps, list) else ()):
+            at = f"sequences.{name}.steps[{position}]"
+            variants = step.get("variants") if isinstance(step, dict) else None
+            parts = [(at, step)]
+            for number, part in enumerate(variants if isinstance(variants, list) else ()):
+                parts.append((f"{at}.variants[{number}]", part))
+            found += [
+                (place, key, part[key])
+                for place, part in parts
+                for key in ("subject", "body")
+                if isinstance(part, dict) and isinstance(part.get(key), str)
+            ]
+    return found

@@ -1,0 +1,526 @@
+"""A real server (aiosmtpd) for what servers should do, and a scripted socket for what they do."""
+
+import asyncio
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
+
+from aicmo_dagster.errors import AicmoError, BadInput
+from aicmo_dagster.mail.delivery import open_transport
+from aicmo_dagster.mail.messages import Undeliverable
+from aicmo_dagster.mail.outbox import Outbox
+from aicmo_dagster.mail.replies import Delivery, State, judged, without_recipient
+from aicmo_dagster.mail.smtp import Smtp, Timeouts, read_smtp_url
+
+ID = "<0123456789abcdef@acme.example>"
+CONTENT = b"Subject: x\r\n\r\n.a line\r\n..two\r\n"
+IMPATIENT = Timeouts(connect=1, command=0.3, data=0.3, block=0.3, dot=0.3)
+
+
+def deliver(
+    transport: Smtp, recipient: str = "jo@lead.example", content: bytes = CONTENT
+) -> Delivery:
+    return transport.deliver("ida@acme.example", recipient, ID, content)
+
+
+class Recorder:
+    """A handler that takes everything, or answers as it is told."""
+
+    def __init__(self, **answers: str) -> None:
+        self.answers = answers
+        self.taken: list[Envelope] = []
+        self.peers: set[object] = set()
+        self.options: list[str] = []
+        self.known: list[bool] = []
+
+    async def handle_MAIL(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if "mail" in self.answers:
+            return self.answers["mail"]
+        self.peers.add(session.peer)
+        self.known.append(session.authenticated is True)
+        self.options += options
+        envelope.mail_from = address
+        return "250 ok"
+
+    async def handle_RCPT(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if address in self.answers:
+            return self.answers[address]
+        envelope.rcpt_tos.append(address)
+        return "250 ok"
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        if "data" in self.answers:
+            return self.answers["data"]
+        self.taken.append(envelope)
+        return "250 2.0.0 Ok: queued as 4F1"
+
+
+Serve = Callable[..., str]
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Starts servers on loopback and tells where each listens."""
+    running: list[Controller] = []
+
+    def start(handler: Recorder, **options: Any) -> str:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        running.append(Controller(handler, hostname="127.0.0.1", port=port, **options))
+        running[-1].start()
+        return f"127.0.0.1:{port}"
+
+    yield start
+    for controller in running:
+        # Otherwise the loop is closed under connections that are still being ended.
+        asyncio.run_coroutine_threadsafe(_connections_end(), controller.loop).result(5)
+        controller.stop()
+
+
+async def _connections_end() -> None:
+    while asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.sleep(0.005)
+
+
+Script = list[list[bytes | None]]
+CUT = b"354 go, but the line is cut"
+"""An answer after which the server reads one line more and is gone."""
+
+
+@pytest.fixture
+def play() -> Iterator[Callable[[Script], tuple[str, list[bytes]]]]:
+    """Starts a server that plays a script, one list of answers a connection.
+
+    An answer follows each line received, the first the connection itself; none means that the
+    server closes instead. A message counts as one line, ended by its dot. When the answers are
+    used up, it says nothing any more.
+    """
+    stopping: list[Callable[[], object]] = []
+
+    def start(script: Script) -> tuple[str, list[bytes]]:
+        listener = socket.create_server(("127.0.0.1", 0))
+        heard: list[bytes] = []
+        thread = threading.Thread(target=play_all, args=(listener, script, heard))
+        thread.start()
+        # A listener that is shut down ends accept(), and with it the thread.
+        stopping.extend((partial(listener.shutdown, socket.SHUT_RDWR), thread.join, listener.close))
+        return f"smtp://127.0.0.1:{listener.getsockname()[1]}", heard
+
+    yield start
+    for stop in stopping:
+        stop()
+
+
+def play_all(listener: socket.socket, script: Script, heard: list[bytes]) -> None:
+    for answers in script:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return
+        with connection, connection.makefile("rb") as lines:
+            play_one(connection, lines, answers, heard)
+
+
+def play_one(
+    connection: socket.socket, lines: Any, answers: list[bytes | None], heard: list[bytes]
+) -> None:
+    in_message = False
+    for answer in [*answers, b""]:
+        if answer is None:
+            return
+        if answer:
+            connection.sendall(answer + b"\r\n")
+        in_message = answer.startswith(b"354") and answer != CUT
+        line = lines.readline()
+        while in_message and line not in (b".\r\n", b""):
+            line = lines.readline()
+        heard.append(line.strip())
+        if answer == CUT:
+            return
+
+
+def test_a_message_arrives_as_it_was_built(serve: Serve) -> None:
+    recorder = Recorder()
+    transport = Smtp(f"smtp://{serve(recorder)}")
+
+    assert deliver(transport) == Delivery("accepted", "250 2.0.0 Ok: queued as 4F1")
+    (taken,) = recorder.taken
+    assert (taken.mail_from, taken.rcpt_tos) == ("ida@acme.example", ["jo@lead.example"])
+    assert taken.content == CONTENT
+    assert f"SIZE={len(CONTENT)}" in recorder.options
+    transport.close()
+
+
+def test_messages_share_one_connection(serve: Serve) -> None:
+    recorder = Recorder()
+    transport = Smtp(f"smtp://{serve(recorder)}")
+    for _ in range(3):
+        assert deliver(transport).state == "accepted"
+    transport.close()
+
+    assert len(recorder.taken) == 3
+    assert len(recorder.peers) == 1
+
+
+def test_after_close_it_connects_anew(serve: Serve) -> None:
+    recorder = Recorder()
+    transport = Smtp(f"smtp://{serve(recorder)}")
+    for _ in range(2):
+        assert deliver(transport).state == "accepted"
+        transport.close()
+
+    assert len(recorder.peers) == 2
+
+
+def test_packets_are_not_held_back(serve: Serve) -> None:
+    transport = Smtp(f"smtp://{serve(Recorder())}")
+    deliver(transport)
+    assert transport._session is not None
+    assert transport._session.sock is not None
+
+    assert transport._session.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    transport.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "state"),
+    [
+        ("550 5.1.1 No such user", "rejected"),
+        ("550 No such user", "rejected"),
+        ("450 4.2.1 Greylisted", "deferred"),
+        ("550 5.7.1 Blocked by policy", "deferred"),
+        ("550 5.7.13 Account disabled", "rejected"),
+        ("530 Authentication required", "deferred"),
+    ],
+)
+@pytest.mark.parametrize("phase", ["jo@lead.example", "data"])
+def test_a_refusal_counts_by_whose_fault_it_is(
+    serve: Serve, phase: str, answer: str, state: State
+) -> None:
+    recorder = Recorder(**{phase: answer})
+    transport = Smtp(f"smtp://{serve(recorder)}")
+
+    assert deliver(transport) == Delivery(state, answer)
+    recorder.answers.clear()
+    assert deliver(transport).state == "accepted"
+    assert len(recorder.peers) == 1
+    transport.close()
+
+
+@pytest.mark.parametrize("answer", ["550 5.1.0 Who are you", "553 no", "451 later"])
+def test_a_refused_sender_is_never_the_lead_s_fault(serve: Serve, answer: str) -> None:
+    recorder = Recorder(mail=answer)
+    transport = Smtp(f"smtp://{serve(recorder)}")
+
+    assert deliver(transport) == Delivery("deferred", answer)
+    transport.close()
+
+
+def test_a_reply_is_told_without_the_recipient(serve: Serve) -> None:
+    recorder = Recorder(**{"Jo.H@lead.example": "550 5.1.1 <jo.h@LEAD.example>: jo.h unknown"})
+    transport = Smtp(f"smtp://{serve(recorder)}")
+
+    reply = deliver(transport, "Jo.H@lead.example").reply
+    assert reply == "550 5.1.1 <[recipient]>: [recipient] unknown"
+    transport.close()
+
+
+GREETED: list[bytes | None] = [b"220 hi", b"250 hi"]
+UNTIL_DATA: list[bytes | None] = [*GREETED, b"250 ok", b"250 ok"]
+UNTIL_DOT: list[bytes | None] = [*UNTIL_DATA, b"354 go"]
+ACCEPTING: list[bytes | None] = [*UNTIL_DOT, b"250 queued"]
+Play = Callable[[Script], tuple[str, list[bytes]]]
+
+
+@pytest.mark.parametrize(
+    ("answers", "state"),
+    [
+        ([*GREETED, None], "planned"),
+        ([*GREETED, b"250 ok", None], "planned"),
+        ([*UNTIL_DATA, None], "planned"),
+        ([*GREETED], "planned"),
+        ([*UNTIL_DATA], "planned"),
+        ([*GREETED, b"421 4.3.2 closing", None], "planned"),
+        ([*GREETED, b"250 ok", b"421 closing", None], "planned"),
+        ([*UNTIL_DATA, b"421 closing", None], "planned"),
+        ([*GREETED, b"gibberish"], "planned"),
+        ([*UNTIL_DOT, None], "unknown"),
+        ([*UNTIL_DOT], "unknown"),
+        ([*UNTIL_DOT, b"gibberish"], "unknown"),
+        ([*UNTIL_DOT, b"354 what"], "unknown"),
+        ([*UNTIL_DOT, b"421 4.3.2 closing", None], "deferred"),
+        ([*UNTIL_DOT, b"250 queued", None], "accepted"),
+    ],
+)
+def test_a_failure_is_safe_to_repeat_before_the_final_dot_and_unknown_after_it(
+    play: Play, answers: list[bytes | None], state: str
+) -> None:
+    url, _ = play([answers])
+    transport = Smtp(url, IMPATIENT)
+
+    assert deliver(transport).state == state
+    transport.close()
+
+
+def test_a_connection_lost_within_the_message_is_safe_to_repeat(play: Play) -> None:
+    """The final dot never left, so that no server can have accepted the message."""
+    url, heard = play([[*UNTIL_DATA, CUT]])
+    transport = Smtp(url, IMPATIENT)
+
+    lost = deliver(transport, content=CONTENT + b"more than fits into any buffer\r\n" * 500_000)
+    assert lost == Delivery("planned", "the connection failed before the end: closed by the server")
+    assert heard[-1] == b"Subject: x"
+
+
+@pytest.mark.parametrize(
+    "leaving", [[None], [b"421 idle for too long", None]], ids=["closed", "421"]
+)
+def test_a_connection_that_the_server_closed_meanwhile_is_opened_again(
+    play: Play, leaving: list[bytes | None]
+) -> None:
+    url, heard = play([[*ACCEPTING, *leaving], ACCEPTING])
+    transport = Smtp(url, IMPATIENT)
+
+    assert deliver(transport).state == "accepted"
+    assert deliver(transport).state == "accepted"
+    assert heard.count(b".") == 2
+    transport.close()
+
+
+def test_an_unanswered_message_is_never_sent_again_by_itself(play: Play) -> None:
+    url, heard = play([[*ACCEPTING, b"250 ok", b"250 ok", b"354 go", None], ACCEPTING])
+    transport = Smtp(url, IMPATIENT)
+    deliver(transport)
+
+    assert deliver(transport).state == "unknown"
+    assert heard.count(b".") == 2
+    transport.close()
+
+
+def test_a_refused_transaction_is_reset_and_a_failed_reset_ends_the_connection(play: Play) -> None:
+    refused = [*GREETED, b"250 ok", b"550 5.1.1 unknown"]
+    url, heard = play([[*refused, b"250 flushed", *ACCEPTING[2:]], ACCEPTING])
+    transport = Smtp(url, IMPATIENT)
+    assert deliver(transport).state == "rejected"
+    assert deliver(transport).state == "accepted"
+    assert b"rset" in [line.lower() for line in heard]
+    transport.close()
+
+    url, _ = play([[*refused, None], ACCEPTING])
+    transport = Smtp(url, IMPATIENT)
+    assert deliver(transport).state == "rejected"
+    assert deliver(transport).state == "accepted"
+    transport.close()
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [[b"421 too busy", None], [b"554 go away", None], [None], [], [b"220 hi", None], [b"220 hi"]],
+)
+def test_a_server_that_lets_nobody_in_is_an_error_naming_the_variable(
+    play: Play, answers: list[bytes | None]
+) -> None:
+    url, _ = play([answers])
+    transport = Smtp(url, Timeouts(connect=0.3, command=0.3))
+
+    with pytest.raises(AicmoError, match=r"^AICMO_SMTP_URL: 127.0.0.1:\d+ ") as failure:
+        deliver(transport)
+    assert "\n" not in str(failure.value)
+
+
+def test_a_server_that_is_not_there_is_an_error() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"smtp://user:S3cret@127.0.0.1:{unused.getsockname()[1]}"
+        with pytest.raises(AicmoError, match="AICMO_SMTP_URL") as failure:
+            deliver(Smtp(url))
+    assert "S3cret" not in str(failure.value)
+
+
+def authenticator(
+    server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any
+) -> AuthResult:
+    known = data.login == b"ida" and data.password == b"p@ss:w%rd"
+    return AuthResult(success=known, handled=False)
+
+
+AUTHENTICATED = {"authenticator": authenticator, "auth_require_tls": False}
+
+
+def test_it_logs_in_with_what_the_url_says(serve: Serve) -> None:
+    recorder = Recorder()
+    transport = Smtp(f"smtp://ida:p%40ss%3Aw%25rd@{serve(recorder, **AUTHENTICATED)}")
+
+    assert deliver(transport).state == "accepted"
+    assert recorder.known == [True]
+    transport.close()
+
+
+def test_a_refused_log_in_is_an_error_without_the_password(serve: Serve) -> None:
+    transport = Smtp(f"smtp://ida:S3cret@{serve(Recorder(), **AUTHENTICATED)}")
+
+    with pytest.raises(AicmoError, match=r"AICMO_SMTP_URL: .* refuses the user or pass") as failure:
+        deliver(transport)
+    assert "S3cret" not in str(failure.value) + repr(transport.__dict__)
+    assert failure.value.__suppress_context__
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A key and a certificate of 127.0.0.1, signed by itself, in one file."""
+    path = tmp_path_factory.mktemp("tls") / "server.pem"
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", path, "-out", f"{path}.crt"]
+    subprocess.run([*command.split(), *names], check=True, capture_output=True)
+    with path.open("a") as file:
+        file.write(Path(f"{path}.crt").read_text())
+    return path
+
+
+def tls(certificate: Path) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    return context
+
+
+@pytest.mark.parametrize(
+    ("scheme", "option", "server"),
+    [("smtp", "?tls=starttls", "tls_context"), ("smtps", "", "ssl_context")],
+)
+def test_it_speaks_tls_and_checks_the_certificate(
+    serve: Serve,
+    certificate: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    scheme: str,
+    option: str,
+    server: str,
+) -> None:
+    recorder = Recorder()
+    url = f"{scheme}://{serve(recorder, **{server: tls(certificate)})}{option}"
+
+    with pytest.raises(AicmoError, match=r"cannot be reached over TLS .*CERTIFICATE_VERIFY_FAILED"):
+        deliver(Smtp(url))
+    monkeypatch.setenv("SSL_CERT_FILE", f"{certificate}.crt")
+    transport = Smtp(url)
+    assert deliver(transport).state == "accepted"
+    assert transport._session is not None
+    assert isinstance(transport._session.sock, ssl.SSLSocket)
+    transport.close()
+
+
+def test_starttls_is_demanded_where_the_url_demands_it(serve: Serve) -> None:
+    recorder = Recorder()
+
+    with pytest.raises(AicmoError, match="STARTTLS"):
+        deliver(Smtp(f"smtp://{serve(recorder)}?tls=starttls"))
+    assert recorder.taken == []
+
+
+@pytest.mark.parametrize("recipient", ["jö@x.example", "a@x>\r\nRCPT TO:<b@x", "a b@x", ""])
+def test_an_address_that_would_be_another_command_is_refused(recipient: str) -> None:
+    with pytest.raises(Undeliverable) as failure:
+        deliver(Smtp("smtp://127.0.0.1:1"), recipient)
+    assert not recipient or recipient not in str(failure.value)
+
+
+@pytest.mark.parametrize("content", [b"a\n.\nMAIL FROM:<x>\r\n", b"a\rb\r\n", b"\n"])
+def test_bare_line_ends_are_refused(content: bytes) -> None:
+    """They are how one message is smuggled into another (VU#302671)."""
+    with pytest.raises(Undeliverable, match="CRLF"):
+        deliver(Smtp("smtp://127.0.0.1:1"), content=content)
+
+
+def test_it_cannot_tell_what_was_delivered() -> None:
+    assert Smtp("smtp://127.0.0.1:1").was_delivered(ID) is None
+
+
+@pytest.mark.parametrize(
+    ("url", "port", "security"),
+    [
+        ("smtp://mail.example", 587, "starttls"),
+        ("smtp://mail.example?tls=starttls", 587, "starttls"),
+        ("smtp://mail.example:2525/?tls=none", 2525, "none"),
+        ("smtp://mail.example?tls=none", 25, "none"),
+        ("smtp://127.0.0.1:1025", 1025, "none"),
+        ("smtp://localhost:1025?tls=starttls", 1025, "starttls"),
+        ("smtps://user:p%40ss@mail.example", 465, "tls"),
+    ],
+)
+def test_a_url_names_port_and_security(url: str, port: int, security: str) -> None:
+    server = read_smtp_url(url)
+
+    assert (server.port, server.security) == (port, security)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:S3cret@mail.example",
+        "user:S3cret@mail.example",
+        "smtp://user:S3cret@",
+        "smtp://user:S3c#ret@mail.example",
+        "smtp://user:S3cret/x@mail.example",
+        "smtp://user:S3cret@mail.example:port",
+        "smtp://user:S3cret@mail.example:99999",
+        "smtp://user:S3cret@mail.example?tsl=none",
+        "smtp://user:S3cret@mail.example?tls=maybe",
+        "smtp://user:S3cret@mail.example?tls=none&x=1",
+        "smtps://user:S3cret@mail.example?tls=none",
+        "smtp://:S3cret@mail.example",
+        "smtp://S3cret@mail.example",
+        "smtp://user:S3crét@mail.example",
+        "smtp://user:S3cret@[mail.example",
+    ],
+)
+def test_a_url_that_cannot_be_used_is_refused_without_the_password(
+    tmp_path: Path, url: str
+) -> None:
+    with pytest.raises(BadInput, match=r"AICMO_SMTP_URL: found .*; expected smtp://") as failure:
+        open_transport(url, tmp_path)
+    assert "S3c" not in str(failure.value)
+
+
+def test_without_a_url_mail_goes_to_the_outbox(tmp_path: Path) -> None:
+    assert isinstance(open_transport(None, tmp_path), Outbox)
+    assert isinstance(open_transport("smtp://mail.example", tmp_path), Smtp)
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "state"),
+    [
+        (250, "2.1.5 ok", "accepted"),
+        (452, "4.2.2 full", "deferred"),
+        (552, "5.2.2 full", "rejected"),
+        (550, "5.1.8 bad sender domain", "deferred"),
+        (550, "5.7.26 unauthenticated", "deferred"),
+        (550, "5.7.515 access denied", "deferred"),
+        (550, "5.7.17 owner changed", "rejected"),
+        (550, "see 5.7.1 of the manual", "rejected"),
+        (503, "bad sequence", "deferred"),
+        (-1, "", "unknown"),
+        (354, "go on", "unknown"),
+    ],
+)
+def test_replies_are_judged_by_code_then_enhanced_code(code: int, words: str, state: str) -> None:
+    assert judged(code, words) == state
+
+
+def test_a_reply_is_one_line_of_bounded_length() -> None:
+    reply = without_recipient(550, "no\r\n\x00such user jo " * 200, "jo@lead.example")
+
+    assert reply.startswith("550 no such user [recipient] no such")
+    assert len(reply) <= 500
