@@ -1,0 +1,123 @@
+"""A claimed send made into the bytes of a message.
+
+Not here: Markdown, MIME or delivery themselves.
+"""
+
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from aicmo_dagster.domain.campaigns import Step
+from aicmo_dagster.domain.markdown import MessageTemplate, compile_message
+from aicmo_dagster.domain.tokens import unsubscribe_token
+from aicmo_dagster.mail.messages import Outgoing, build_message
+from aicmo_dagster.stages.workspace import Workspace
+from aicmo_dagster.store.campaigns import StoredCampaign
+from aicmo_dagster.store.ledger import Send
+
+
+class Letters:
+    """Writes the messages of one campaign; each template is compiled once."""
+
+    def __init__(self, workspace: Workspace, stored: StoredCampaign, now: datetime) -> None:
+        self._workspace = workspace
+        self._now = now
+        self._sender = stored.campaign.nurture.sender
+        self._key = stored.campaign.campaign
+        self._name = stored.campaign.name
+        self._versions: dict[int, StoredCampaign] = {}
+        self._templates: dict[tuple[int, str, str, str | None], MessageTemplate] = {}
+
+    @cached_property
+    def _secret_key(self) -> bytes:
+        return self._workspace.settings.secret_key()
+
+    def write(self, send: Send, lead: dict[str, Any], thread: list[tuple[str, str]]) -> bytes:
+        """The message of `send` to `lead`.
+
+        Args:
+            send: The claimed send.
+            lead: The lead's fields, `custom` as a mapping.
+            thread: (step, Message-ID) of the lead's earlier messages, oldest first.
+
+        Raises:
+            RenderFailed: If a template names what this lead lacks.
+            Undeliverable: If the address cannot be written to.
+        """
+        token = unsubscribe_token(self._secret_key, self._key, send.lead_id)
+        url = f"{self._workspace.settings.public_url}/u/{token}"
+        replied_to = self._replied_to(send, thread)
+        message = Outgoing(
+            sender=self._sender,
+            recipient=send.email,
+            recipient_name=_full_name(lead),
+            message_id=send.message_id,
+            date=self._now,
+            rendered=self._template(send).render(self._tokens(lead, url)),
+            unsubscribe_url=url,
+            campaign=self._key,
+            sequence=send.sequence,
+            step=send.step,
+            in_reply_to=replied_to[-1] if replied_to else None,
+            references=tuple(replied_to),
+        )
+        return build_message(message)
+
+    def _tokens(self, lead: dict[str, Any], url: str) -> dict[str, Any]:
+        sender = self._sender
+        return {
+            **lead,
+            "sender": {
+                "name": sender.name,
+                "address": sender.address,
+                "postal_address": sender.postal_address,
+            },
+            "campaign": {"key": self._key, "name": self._name},
+            "unsubscribe_url": url,
+        }
+
+    def _template(self, send: Send) -> MessageTemplate:
+        at = (send.campaign_version, send.sequence, send.step, send.variant)
+        if at not in self._templates:
+            version = self._version(send.campaign_version)
+            texts = {v: (s, b) for v, s, b in self._step(send).texts()}
+            subject, body = texts.get(send.variant) or next(iter(texts.values()))
+            self._templates[at] = compile_message(
+                subject or self._thread_subject(send),
+                version.templates.get(body, body) if body else "",
+            )
+        return self._templates[at]
+
+    def _thread_subject(self, send: Send) -> str:
+        """The last subject before this step: a follow-up without one keeps its thread's."""
+        subject = ""
+        for step in self._steps(send):
+            if step.id == send.step:
+                break
+            subject = step.subject or next((v.subject for v in step.variants if v.subject), subject)
+        return subject
+
+    def _replied_to(self, send: Send, thread: list[tuple[str, str]]) -> list[str]:
+        """Message-IDs of the thread that this send continues; a subject starts a new one."""
+        if any(subject for _, subject, _ in self._step(send).texts()):
+            return []
+        starts = {step.id for step in self._steps(send) if any(s for _, s, _ in step.texts())}
+        continued: list[str] = []
+        for step, identifier in thread:
+            continued = [identifier] if step in starts else [*continued, identifier]
+        return continued
+
+    def _step(self, send: Send) -> Step:
+        return next(step for step in self._steps(send) if step.id == send.step)
+
+    def _steps(self, send: Send) -> list[Step]:
+        return self._version(send.campaign_version).campaign.sequences[send.sequence].steps
+
+    def _version(self, version: int) -> StoredCampaign:
+        if version not in self._versions:
+            self._versions[version] = self._workspace.campaign(self._key, version)
+        return self._versions[version]
+
+
+def _full_name(lead: dict[str, Any]) -> str | None:
+    return " ".join(filter(None, (lead["first_name"], lead["last_name"]))) or None
