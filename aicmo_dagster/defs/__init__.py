@@ -1,0 +1,1 @@
+"""Everything that knows Dagster, one file a concept. Not here: what a stage does (`stages`)."""

@@ -1,0 +1,17 @@
+"""The whole system as Dagster sees it: a table of contents."""
+
+import dagster as dg
+
+from aicmo_dagster.defs.assets import ASSETS
+from aicmo_dagster.defs.checks import CHECKS
+from aicmo_dagster.defs.jobs import JOBS
+from aicmo_dagster.defs.resources import Clock, WorkspaceResource
+
+defs = dg.Definitions(
+    assets=ASSETS,
+    asset_checks=CHECKS,
+    jobs=JOBS,
+    resources={"workspace": WorkspaceResource(), "clock": Clock()},
+    # A chain has nothing to run in parallel, and a process for each step costs twenty times more.
+    executor=dg.in_process_executor,
+)

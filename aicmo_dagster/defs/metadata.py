@@ -1,0 +1,87 @@
+"""What a materialisation tells: counts, reasons, a preview without personal data, a picture."""
+
+import dagster as dg
+import pandas as pd
+
+from aicmo_dagster.defs.pictures import bars, histogram
+from aicmo_dagster.stages.report import Report
+from aicmo_dagster.stages.summary import dispositions
+from aicmo_dagster.stages.workspace import Workspace
+from aicmo_dagster.store.frames import read_frame
+
+PREVIEW_COLUMNS = {
+    "raw_leads": ["lead_id", "source", "seniority", "industry", "employees", "country"],
+    "scored_leads": ["lead_id", "score", "scale", "model", "contributions"],
+    "qualified_leads": ["lead_id", "score", "decided_by"],
+    "routed_leads": ["lead_id", "sequence", "campaign_version", "seed", "position", "score"],
+    "nurture_sends": ["lead_id", "sequence", "step", "variant", "state", "due_at", "sent_at"],
+}
+"""The columns of each stage that name nobody; free text and reasons may, so they are left out."""
+
+PREVIEW_ROWS = 10
+
+
+def of_report(workspace: Workspace, report: Report) -> dict[str, dg.MetadataValue]:
+    """The metadata of one materialisation of one campaign."""
+    frame = read_preview(workspace, report)
+    metadata = {
+        "dagster/partition_row_count": dg.MetadataValue.int(report.rows_out),
+        "rows_in": dg.MetadataValue.int(report.rows_in),
+        "rows_out": dg.MetadataValue.int(report.rows_out),
+        "preview": table(frame.head(PREVIEW_ROWS)),
+        **{name: _number(value) for name, value in report.figures.items()},
+    }
+    if report.reasons:
+        counts = {"reason": report.reasons.keys(), "rows": report.reasons.values()}
+        metadata["not_going_on"] = table(pd.DataFrame(counts))
+    if report.notes:
+        metadata["notes"] = dg.MetadataValue.md("\n".join(f"- {note}" for note in report.notes))
+    return metadata | picture(workspace, report, frame)
+
+
+def read_preview(workspace: Workspace, report: Report) -> pd.DataFrame:
+    """The columns of the stage's frame that name nobody."""
+    with workspace.database.read() as connection:
+        columns = PREVIEW_COLUMNS[report.stage]
+        return read_frame(connection, report.stage, report.campaign, columns)
+
+
+def picture(
+    workspace: Workspace, report: Report, frame: pd.DataFrame
+) -> dict[str, dg.MetadataValue]:
+    """The picture worth reading at this stage, if there is one."""
+    match report.stage:
+        case "scored_leads":
+            return {"scores": histogram("Leads by score", frame["score"].tolist())}
+        case "routed_leads":
+            counts = frame["sequence"].value_counts()
+            return {
+                "sequences": bars(
+                    "Leads by sequence", {str(name): int(n) for name, n in counts.items()}
+                )
+            }
+        case "nurture_sends":
+            return {"funnel": bars("Where the leads are", dispositions(workspace, report.campaign))}
+        case _:
+            return {}
+
+
+def table(frame: pd.DataFrame) -> dg.TableMetadataValue:
+    """`frame` as a table that Dagster's pages show; instants and missing values as text."""
+    plain = frame.astype(object).where(frame.notna(), "")
+    names = [str(name) for name in plain.columns]
+    rows = [
+        {
+            n: v if isinstance(v, str | int | float) else str(v)
+            for n, v in zip(names, row, strict=True)
+        }
+        for row in plain.itertuples(index=False)
+    ]
+    schema = dg.TableSchema([dg.TableColumn(name) for name in names])
+    return dg.MetadataValue.table([dg.TableRecord(row) for row in rows], schema)
+
+
+def _number(value: float) -> dg.MetadataValue:
+    if isinstance(value, int):
+        return dg.MetadataValue.int(value)
+    return dg.MetadataValue.float(float(value))

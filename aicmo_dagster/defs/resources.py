@@ -1,0 +1,36 @@
+"""The resources of the assets: the workspace (settings and database) and the clock."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from aicmo_dagster.settings import load_settings
+from aicmo_dagster.stages.workspace import Workspace, open_workspace
+
+
+class WorkspaceResource(dg.ConfigurableResource):
+    """Opens the workspace that the environment names, when a run needs it and not before."""
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Workspace]:
+        """The open workspace, closed when the run ends."""
+        with open_workspace(load_settings()) as workspace:
+            yield workspace
+
+
+class Clock(dg.ConfigurableResource):
+    """The instant that a run takes as now.
+
+    Args:
+        as_of: ISO 8601 with an offset; empty means the real time.
+    """
+
+    as_of: str = ""
+
+    def now(self) -> datetime:
+        """The instant in UTC."""
+        if not self.as_of:
+            return datetime.now(UTC)
+        return datetime.fromisoformat(self.as_of).astimezone(UTC)
