@@ -1,0 +1,133 @@
+"""`aicmo campaign`: checking, applying, listing and archiving campaign documents."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from aicmo_dagster.defs.partitions import register_campaign
+from aicmo_dagster.defs.runs import open_instance
+from aicmo_dagster.errors import BadInput, Problem
+from aicmo_dagster.settings import Settings, load_settings
+from aicmo_dagster.sources.campaign_files import CampaignFile, read_campaign_file
+from aicmo_dagster.stages.summary import dispositions
+from aicmo_dagster.stages.workspace import Workspace, open_workspace
+from aicmo_dagster.store.campaigns import apply_campaign, archive_campaign, list_campaigns
+
+FILES = click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+
+
+@click.group()
+def campaign() -> None:
+    """Check, apply, list, show and archive campaigns."""
+
+
+@campaign.command()
+@FILES
+def check(files: tuple[Path, ...]) -> None:
+    """Say everything that is wrong with campaign documents, and change nothing."""
+    for path, _ in _read_all(files):
+        click.echo(f"{path}: in order")
+
+
+@campaign.command()
+@FILES
+def apply(files: tuple[Path, ...]) -> None:
+    """Store campaign documents and register their Dagster partitions."""
+    documents = _read_all(files)
+    settings = load_settings()
+    with open_workspace(settings) as workspace:
+        for path, document in documents:
+            click.echo(f"{path}: {apply_document(workspace, document)}")
+    register(settings, [document.campaign.campaign for _, document in documents])
+
+
+@campaign.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def list_(as_json: bool) -> None:
+    """List the campaigns."""
+    with open_workspace(load_settings()) as workspace, workspace.database.read() as connection:
+        rows = list_campaigns(connection)
+    if as_json:
+        click.echo(
+            json.dumps([{**vars(row), "updated_at": row.updated_at.isoformat()} for row in rows])
+        )
+        return
+    if not rows:
+        click.echo("there are no campaigns; 'aicmo campaign apply FILE' adds one")
+        return
+    table = Table("campaign", "name", "version", "state", "updated", box=None)
+    for row in rows:
+        updated = f"{row.updated_at:%Y-%m-%d %H:%M} UTC"
+        table.add_row(row.key, row.name, str(row.version), row.state, updated)
+    Console().print(table)
+
+
+@campaign.command()
+@click.argument("key")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def show(key: str, as_json: bool) -> None:
+    """Show a campaign's document and where its leads are."""
+    with open_workspace(load_settings()) as workspace:
+        stored = workspace.campaign(key)
+        places = dispositions(workspace, key)
+    document = stored.campaign.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    if as_json:
+        facts = {"version": stored.version, "state": stored.state, "leads": places}
+        click.echo(json.dumps({**facts, "document": document}, ensure_ascii=False))
+        return
+    click.echo(f"{key}: {stored.campaign.name}, version {stored.version}, {stored.state}")
+    for place, count in places.items():
+        click.echo(f"  {place:<24}{count:>8}")
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+@campaign.command()
+@click.argument("key")
+def archive(key: str) -> None:
+    """Stop a campaign for good; its history, and its Dagster partition, stay."""
+    with open_workspace(load_settings()) as workspace, workspace.database.write() as connection:
+        archive_campaign(connection, key, datetime.now(UTC))
+    click.echo(f"{key}: archived; 'aicmo campaign apply' with its document brings it back")
+
+
+def apply_document(workspace: Workspace, document: CampaignFile) -> str:
+    """Stores `document` and says what that changed."""
+    with workspace.database.write() as connection:
+        stored, changed = apply_campaign(
+            connection, document.campaign, document.templates, document.folder, datetime.now(UTC)
+        )
+    key = document.campaign.campaign
+    return f"{key} is at version {stored.version}" + ("" if changed else ", unchanged")
+
+
+def register(settings: Settings, keys: list[str]) -> None:
+    """The campaigns are Dagster partitions."""
+    with open_instance(settings) as instance:
+        for key in keys:
+            register_campaign(instance, key)
+
+
+def _read_all(files: tuple[Path, ...]) -> list[tuple[Path, CampaignFile]]:
+    """Every document, or the problems of all of them together."""
+    documents: list[tuple[Path, CampaignFile]] = []
+    problems: list[Problem] = []
+    for path in files:
+        try:
+            documents.append((path, read_campaign_file(path)))
+        except BadInput as error:
+            problems += error.problems
+    keys: dict[str, Path] = {}
+    for path, document in documents:
+        first = keys.setdefault(document.campaign.campaign, path)
+        if first != path:
+            expected = f"a key of its own: {first} has it too"
+            problems.append(
+                Problem(str(path), "campaign", repr(document.campaign.campaign), expected)
+            )
+    if problems:
+        raise BadInput(*problems)
+    return documents

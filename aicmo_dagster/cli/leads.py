@@ -1,0 +1,83 @@
+"""Commands on single leads: `explain`, `override`, `suppress`."""
+
+import json
+from datetime import UTC, datetime
+from getpass import getuser
+from typing import Literal
+
+import click
+
+from aicmo_dagster.domain.tokens import address_key, domain_key, normal_address
+from aicmo_dagster.errors import BadInput, Problem
+from aicmo_dagster.settings import load_settings
+from aicmo_dagster.stages.explain import Account, explain_lead
+from aicmo_dagster.stages.workspace import open_workspace
+from aicmo_dagster.store.leads import find_lead
+from aicmo_dagster.store.overrides import add_override
+from aicmo_dagster.store.suppressions import suppress as store_suppression
+
+VERDICTS = ("qualify", "reject", "pause", "resume")
+
+
+@click.command()
+@click.argument("key")
+@click.argument("lead")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def explain(key: str, lead: str, as_json: bool) -> None:
+    """Everything decided about LEAD (an id or an address), oldest first, each with its reason."""
+    with open_workspace(load_settings()) as workspace:
+        account = explain_lead(workspace, key, lead)
+    if as_json:
+        click.echo(json.dumps(account.as_document(), ensure_ascii=False))
+    else:
+        _print_account(account)
+
+
+@click.command()
+@click.argument("key")
+@click.argument("lead")
+@click.argument("action")
+@click.option("--reason", required=True, help="Why, for everyone who asks later.")
+@click.option("--by", "who", default=getuser, show_default="you", help="Who decides.")
+def override(key: str, lead: str, action: str, reason: str, who: str) -> None:
+    """Decide about LEAD by hand: qualify, reject, pause or resume. It outlives every re-run."""
+    if action not in VERDICTS:
+        raise BadInput(Problem("ACTION", "", repr(action), f"one of: {', '.join(VERDICTS)}"))
+    with open_workspace(load_settings()) as workspace:
+        workspace.campaign(key)
+        with workspace.database.write() as connection:
+            lead_id = find_lead(connection, key, lead)
+            add_override(connection, key, lead_id, action, reason, who, datetime.now(UTC))
+    click.echo(f"{lead_id}: {action}, from the next run on")
+
+
+@click.command()
+@click.argument("target")
+@click.option("--reason", default="by hand", show_default=True, help="Why.")
+@click.option("--by", "who", default=getuser, show_default="you", help="Who decides.")
+def suppress(target: str, reason: str, who: str) -> None:
+    """Never write to TARGET again, an address or a whole domain, in any campaign."""
+    settings = load_settings()
+    kind: Literal["address", "domain"] = "address" if "@" in target else "domain"
+    if kind == "address":
+        key = address_key(settings.secret_key(), normal_address(target))
+    else:
+        key = domain_key(settings.secret_key(), target.strip().lower())
+    with open_workspace(settings) as workspace, workspace.database.write() as connection:
+        new = store_suppression(connection, kind, key, reason, who, datetime.now(UTC))
+    click.echo(f"{kind} suppressed" if new else f"{kind} was suppressed already")
+
+
+def _print_account(account: Account) -> None:
+    click.echo(f"lead {account.lead_id} of campaign {account.campaign}")
+    if account.score:
+        score = account.score
+        click.echo(f"score now: {score.score:.1f} {score.scale} by {score.model}")
+        for points, name, description in score.contributions:
+            click.echo(f"{points:+10.2f}  {name}: {description}")
+    for entry in account.entries:
+        click.echo(
+            f"{entry.at:%Y-%m-%d %H:%M} UTC  {entry.stage:<16} {entry.outcome:<14} {entry.reason}"
+        )
+        for detail in entry.details:
+            click.echo(f"{'':<22}{detail}")

@@ -1,0 +1,199 @@
+"""The commands as a user meets them: what they print, and their exit codes."""
+
+import json
+from email import message_from_bytes, policy
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from ruamel.yaml import YAML
+
+from aicmo_dagster_tests.cli.conftest import Aicmo
+from aicmo_dagster_tests.samples import campaign_document, leads_csv
+
+
+@pytest.fixture
+def document(tmp_path: Path) -> Path:
+    """A campaign document with three leads beside it."""
+    columns = {"email": "Email", "first_name": "First", "company": "Account"}
+    sources = [{"type": "csv", "path": "leads.csv", "columns": columns}]
+    (tmp_path / "leads.csv").write_text(leads_csv(3), encoding="utf-8")
+    return write(tmp_path, campaign_document(sources=sources))
+
+
+def write(folder: Path, document: object) -> Path:
+    path = folder / "campaign.yaml"
+    with path.open("w", encoding="utf-8") as file:
+        YAML().dump(document, file)
+    return path
+
+
+def test_the_demo_sends_once_and_says_where_to_look(aicmo: Aicmo, home: Path) -> None:
+    first = aicmo("demo")
+    assert (first.code, first.errors.count("Traceback")) == (0, 0)
+    messages = sorted((home / "outbox").glob("*.eml"))
+    assert len(messages) > 10
+    assert f"Mail: {len(messages)} messages in {home / 'outbox'}" in first.output
+    for path in messages:
+        message = message_from_bytes(path.read_bytes(), policy=policy.default)
+        assert not message.defects
+        text = message.get_body(("plain",))
+        assert text is not None
+        assert len(text.get_content()) > 100
+        assert "{{" not in text.get_content()
+    second = aicmo("demo")
+    assert second.code == 0
+    assert sorted((home / "outbox").glob("*.eml")) == messages
+    last = [line.strip() for line in second.output.splitlines()][-3:]
+    assert all(aicmo(*line.split()[1:]).code == 0 for line in last[:2])
+    assert last[2] == "aicmo dev"
+
+
+def test_a_campaign_is_checked_applied_run_and_explained(aicmo: Aicmo, document: Path) -> None:
+    assert aicmo("campaign", "check", document).output == f"{document}: in order\n"
+    assert aicmo("campaign", "apply", document).output.endswith("spring is at version 1\n")
+    assert aicmo("campaign", "apply", document).output.endswith("version 1, unchanged\n")
+    outcome = json.loads(aicmo("run", "spring", "--json").output)
+    assert outcome["failure"] is None
+    assert outcome["leads"]["sent"] == 3
+    assert [stage["rows_out"] for stage in outcome["stages"]] == [3] * 5
+    told = json.loads(aicmo("explain", "spring", "lead1@company1.example", "--json").output)
+    assert [entry["stage"] for entry in told["entries"]] == [
+        "raw_leads",
+        "qualified_leads",
+        "routed_leads",
+        "nurture_sends",
+    ]
+    points = sum(contribution[0] for contribution in told["score"]["contributions"])
+    assert points == pytest.approx(told["score"]["score"], abs=1e-9)
+    assert "score now" in aicmo("explain", "spring", told["lead_id"]).output
+
+
+def test_a_run_can_be_cut_to_some_stages(aicmo: Aicmo, document: Path) -> None:
+    aicmo("campaign", "apply", document)
+    outcome = json.loads(aicmo("run", "spring", "--to", "scored_leads", "--json").output)
+    assert [stage["stage"] for stage in outcome["stages"]] == ["raw_leads", "scored_leads"]
+    assert outcome["leads"]["not qualified"] == 3
+
+
+def test_campaigns_are_listed_shown_and_archived(aicmo: Aicmo, document: Path) -> None:
+    aicmo("campaign", "apply", document)
+    assert "spring" in aicmo("campaign", "list").output
+    assert json.loads(aicmo("campaign", "show", "spring", "--json").output)["version"] == 1
+    assert aicmo("campaign", "archive", "spring").code == 0
+    refused = aicmo("run", "spring")
+    assert (refused.code, "archived" in refused.errors) == (1, True)
+    aicmo("campaign", "apply", document)
+    assert aicmo("run", "spring", "--to", "raw_leads").code == 0
+
+
+def test_an_override_outlives_runs_and_shows_in_the_reason(aicmo: Aicmo, document: Path) -> None:
+    aicmo("campaign", "apply", document)
+    aicmo("run", "spring", "--to", "raw_leads")
+    lead = "lead2@company2.example"
+    assert aicmo("override", "spring", lead, "reject", "--reason", "a rival").code == 0
+    for _ in range(2):
+        outcome = json.loads(aicmo("run", "spring", "--json").output)
+        assert (outcome["leads"]["sent"], outcome["leads"]["not qualified"]) == (2, 1)
+    assert "a rival" in aicmo("explain", "spring", lead).output
+    wrong = aicmo("override", "spring", lead, "promote", "--reason", "x")
+    assert (wrong.code, "one of: qualify" in wrong.errors) == (2, True)
+
+
+@pytest.mark.parametrize("target", ["LEAD2@company2.example ", "company2.example"])
+def test_the_suppressed_are_not_routed(aicmo: Aicmo, document: Path, target: str) -> None:
+    assert aicmo("suppress", target).code == 0
+    assert "already" in aicmo("suppress", target).output
+    aicmo("campaign", "apply", document)
+    outcome = json.loads(aicmo("run", "spring", "--json").output)
+    assert (outcome["leads"]["sent"], outcome["leads"]["not routed"]) == (2, 1)
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_a_stage_is_exported(aicmo: Aicmo, document: Path, tmp_path: Path, kind: str) -> None:
+    aicmo("campaign", "apply", document)
+    aicmo("run", "spring", "--to", "raw_leads")
+    path = tmp_path / f"raw.{kind}"
+    assert aicmo("export", "spring", "raw_leads", "--format", kind, "-o", path).code == 0
+    readers = {"csv": pd.read_csv, "parquet": pd.read_parquet}
+    frame = readers[kind](path) if kind != "jsonl" else pd.read_json(path, lines=True)
+    assert sorted(frame["email"]) == [f"lead{n}@company{n}.example" for n in (1, 2, 3)]
+
+
+def test_a_formula_in_a_lead_is_defused_in_csv(aicmo: Aicmo, document: Path) -> None:
+    row = "lead9@company9.example,=HYPERLINK(1),Company 9\n"
+    leads = document.with_name("leads.csv")
+    leads.write_text(leads_csv(1) + row, encoding="utf-8")
+    aicmo("campaign", "apply", document)
+    aicmo("run", "spring", "--to", "raw_leads")
+    assert "'=HYPERLINK(1)" in aicmo("export", "spring", "raw_leads").output
+
+
+def test_every_problem_of_every_document_is_told_at_once(aicmo: Aicmo, document: Path) -> None:
+    broken = document.with_name("broken.yaml")
+    text = document.read_text(encoding="utf-8").replace("name: Spring", "nmae: Spring")
+    broken.write_text(text.replace("sequence: everyone", "sequence: nobody"), encoding="utf-8")
+    refused = aicmo("campaign", "apply", document, broken)
+    assert refused.code == 2
+    assert "unknown key 'nmae'" in refused.errors
+    assert "routing.sequences[0].sequence" in refused.errors
+    assert "no campaigns" in aicmo("campaign", "list").output
+
+
+def test_a_missing_template_and_an_unknown_token_are_refused(aicmo: Aicmo, tmp_path: Path) -> None:
+    steps = [
+        {"id": "intro", "subject": "{{ frist_name }}", "body": "gone.md.j2"},
+        {"id": "nudge", "body": "{{ company"},
+    ]
+    path = write(tmp_path, campaign_document(sequences={"everyone": {"steps": steps}}))
+    refused = aicmo("campaign", "check", path)
+    assert refused.code == 2
+    assert "sequences.everyone.steps[0].body: found no file 'gone.md.j2'" in refused.errors
+    assert "first_name" in refused.errors
+    assert "sequences.everyone.steps[1].body" in refused.errors
+
+
+@pytest.mark.parametrize(
+    ("leads", "told"),
+    [
+        (None, "leads.csv"),
+        (b"", "empty"),
+        (b"PK\x03\x04\x00\x00\x00", "CSV"),
+        (b'Email,First,Account\n"a@b.example,Ann,x\n', "line 2"),
+        (b"Email,Email,Account\na@b.example,Ann,x\n", "Email"),
+        (b"Address,First,Account\na@b.example,Ann,x\n", "Email"),
+    ],
+)
+def test_a_csv_that_cannot_be_read_fails_with_its_name_and_exit_code(
+    aicmo: Aicmo, document: Path, leads: bytes | None, told: str
+) -> None:
+    aicmo("campaign", "apply", document)
+    assert aicmo("run", "spring", "--to", "raw_leads").code == 0
+    path = document.with_name("leads.csv")
+    path.unlink() if leads is None else path.write_bytes(leads)
+    failed = aicmo("run", "spring")
+    assert failed.code == 2
+    assert "leads.csv" in failed.errors
+    assert told in failed.errors
+    assert "Traceback" not in failed.errors
+    assert (
+        json.loads(aicmo("campaign", "show", "spring", "--json").output)["leads"]["rejected"] == 0
+    )
+    assert aicmo("export", "spring", "raw_leads").output.count("@company") == 3
+
+
+def test_an_error_of_our_own_shows_no_traceback_unless_asked(
+    aicmo: Aicmo, document: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aicmo_dagster.cli.campaign.list_campaigns", None)
+    failed = aicmo("campaign", "list")
+    assert (failed.code, "Traceback" in failed.errors) == (1, False)
+    assert "TypeError" in failed.errors
+    with pytest.raises(TypeError):
+        aicmo("--debug", "campaign", "list")
+
+
+@pytest.mark.parametrize("as_of", ["yesterday", "2026-03-02T09:00:00"])
+def test_an_instant_without_an_offset_is_refused(aicmo: Aicmo, document: Path, as_of: str) -> None:
+    refused = aicmo("run", "spring", "--as-of", as_of)
+    assert (refused.code, "--as-of" in refused.errors) == (2, True)

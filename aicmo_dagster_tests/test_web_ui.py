@@ -1,0 +1,115 @@
+"""Dagster's web UI as `aicmo dev` serves it, in a real browser."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from aicmo_dagster.cli.demo import SAMPLE
+from aicmo_dagster.domain.schemas import STAGES
+
+AICMO = [sys.executable, "-c", "from aicmo_dagster.cli.main import main; main()"]
+CHROMIUM = shutil.which("chromium")
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PATIENCE = 60_000
+"""Milliseconds that the slowest of small machines may take for a page."""
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a web UI with the sample campaign applied; everything stops at the end."""
+    home = tmp_path_factory.mktemp("home")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("AICMO", "DAGSTER"))}
+    environment["AICMO_HOME"] = str(home)
+    apply = [*AICMO, "campaign", "apply", str(SAMPLE)]
+    subprocess.run(apply, env=environment, check=True, capture_output=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    with (home / "dev.log").open("wb") as log:
+        dev = subprocess.Popen(
+            [*AICMO, "dev", "--port", port], env=environment, stdout=log, stderr=subprocess.STDOUT
+        )
+        address = f"http://127.0.0.1:{port}"
+        _wait_until_served(dev, address, home / "dev.log")
+        children = psutil.Process(dev.pid).children(recursive=True)
+        yield address
+        dev.send_signal(signal.SIGTERM)
+        assert dev.wait(timeout=40) == 0
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert alive == []
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    opened = browser.new_page(viewport={"width": 2200, "height": 900})
+    opened.set_default_timeout(PATIENCE)
+    yield opened
+    opened.close()
+
+
+def test_a_partition_is_materialised_from_the_graph(
+    served: str, page: Page, tmp_path: Path
+) -> None:
+    page.goto(f"{served}/locations/aicmo_dagster/jobs/full_pipeline_job")
+    page.get_by_role("button", name="Materialize all").click()
+    page.get_by_role("button", name="All", exact=True).click()
+    page.get_by_role("button", name="Launch 1 run").click()
+    expect(page.get_by_text("Launch runs to materialize")).to_be_hidden(timeout=PATIENCE)
+    page.goto(f"{served}/runs")
+    expect(page.get_by_text("Success", exact=True)).to_be_visible(timeout=PATIENCE)
+    page.goto(f"{served}/assets/nurture_sends?view=events")
+    expect(page.get_by_text("the sender's cap is reached")).to_be_visible(timeout=PATIENCE)
+    page.goto(f"{served}/asset-groups")
+    places = [_place_in_graph(page, stage) for stage in STAGES]
+    screenshot = tmp_path / "graph.png"
+    page.screenshot(path=screenshot)
+    assert [x for x, _ in places] == sorted(x for x, _ in places)
+    assert len({round(y) for _, y in places}) == 1
+    assert screenshot.read_bytes().startswith(b"\x89PNG")
+
+
+def _place_in_graph(page: Page, stage: str) -> tuple[float, float]:
+    """Where the name of the asset stands in its node."""
+    name = page.locator(f'[data-tooltip="{stage}"]').last
+    expect(name).to_be_visible(timeout=PATIENCE)
+    box = name.bounding_box()
+    assert box is not None
+    return box["x"], box["y"]
+
+
+def _wait_until_served(dev: subprocess.Popen[bytes], address: str, log: Path) -> None:
+    while dev.poll() is None:
+        try:
+            urllib.request.urlopen(f"{address}/server_info", timeout=5).close()
+        except OSError:
+            time.sleep(0.2)
+        else:
+            return
+    pytest.fail(log.read_text(encoding="utf-8"))
