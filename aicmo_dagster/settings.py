@@ -9,7 +9,7 @@ import socket
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dotenv import dotenv_values
@@ -18,6 +18,14 @@ from aicmo_dagster.errors import AicmoError, BadInput, Problem
 
 CODE_LOCATION = "aicmo_dagster"
 """The name of the Dagster code location, as in workspace.yaml and pyproject.toml."""
+
+
+@dataclass(frozen=True)
+class Provider:
+    """Where a provider of leads is reached, and the key to it."""
+
+    url: str
+    api_key: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -30,17 +38,25 @@ class Settings:
         dagster_home: Dagster's own folder; ``home / "dagster"`` unless DAGSTER_HOME is set.
         smtp_url: Where mail goes; none means the outbox folder.
         public_url: The base of tracking and unsubscribe links, without a slash at the end.
+        configured_secret_key: AICMO_SECRET_KEY, if it is set.
+        apollo: Apollo; a campaign may use it if there is a key.
+        dropcontact: Dropcontact, likewise.
     """
 
     home: Path
-    database_url: str
+    database_url: str = field(repr=False)
     dagster_home: Path
-    smtp_url: str | None = None
+    smtp_url: str | None = field(default=None, repr=False)
     public_url: str = "http://127.0.0.1:8000"
-    configured_secret_key: str | None = None
+    configured_secret_key: str | None = field(default=None, repr=False)
+    apollo: Provider = Provider("https://api.apollo.io/api/v1")
+    dropcontact: Provider = Provider("https://api.dropcontact.com/v1")
 
     def process_environment(self) -> dict[str, str]:
-        """The variables that make a child process, wherever it starts, see these settings."""
+        """The variables that make a child process, wherever it starts, see these settings.
+
+        One that is not set is empty here, so that it also hides what the environment says.
+        """
         variables = {
             "AICMO_HOME": str(self.home),
             "AICMO_DATABASE_URL": self.database_url,
@@ -48,8 +64,12 @@ class Settings:
             "AICMO_SMTP_URL": self.smtp_url,
             "AICMO_PUBLIC_URL": self.public_url,
             "AICMO_SECRET_KEY": self.configured_secret_key,
+            "AICMO_APOLLO_API_KEY": self.apollo.api_key,
+            "AICMO_APOLLO_URL": self.apollo.url,
+            "AICMO_DROPCONTACT_API_KEY": self.dropcontact.api_key,
+            "AICMO_DROPCONTACT_URL": self.dropcontact.url,
         }
-        return {name: value for name, value in variables.items() if value}
+        return {name: value or "" for name, value in variables.items()}
 
     @property
     def outbox(self) -> Path:
@@ -88,7 +108,14 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         smtp_url=environment.get("AICMO_SMTP_URL") or None,
         public_url=(environment.get("AICMO_PUBLIC_URL") or Settings.public_url).rstrip("/"),
         configured_secret_key=environment.get("AICMO_SECRET_KEY") or None,
+        apollo=_provider(environment, "APOLLO", Settings.apollo),
+        dropcontact=_provider(environment, "DROPCONTACT", Settings.dropcontact),
     )
+
+
+def _provider(environment: Mapping[str, str], name: str, default: Provider) -> Provider:
+    url = environment.get(f"AICMO_{name}_URL") or default.url
+    return Provider(url.rstrip("/"), environment.get(f"AICMO_{name}_API_KEY") or None)
 
 
 def host_name() -> str:

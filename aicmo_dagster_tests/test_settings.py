@@ -10,7 +10,8 @@ from aicmo_dagster.settings import Settings, host_name, load_settings
 
 OURS = [
     *("AICMO_HOME", "AICMO_DATABASE_URL", "AICMO_SMTP_URL", "AICMO_PUBLIC_URL"),
-    *("AICMO_SECRET_KEY", "DAGSTER_HOME"),
+    *("AICMO_SECRET_KEY", "DAGSTER_HOME", "AICMO_APOLLO_API_KEY", "AICMO_APOLLO_URL"),
+    *("AICMO_DROPCONTACT_API_KEY", "AICMO_DROPCONTACT_URL"),
 ]
 
 
@@ -191,10 +192,16 @@ def test_a_child_process_sees_the_same_settings_wherever_it_starts(
     assert load_settings(settings.process_environment()) == settings
 
 
-def test_what_is_not_set_is_not_handed_on(folder: Path) -> None:
-    assert set(settings_in(folder).process_environment()) == {
-        *("AICMO_HOME", "AICMO_DATABASE_URL", "AICMO_PUBLIC_URL", "DAGSTER_HOME")
-    }
+def test_what_is_not_set_is_hidden_from_a_child(folder: Path) -> None:
+    handed_on = settings_in(folder).process_environment()
+    assert load_settings({"AICMO_SMTP_URL": "smtp://mail.example", **handed_on}).smtp_url is None
+
+
+def test_no_secret_shows_in_the_text_of_the_settings(folder: Path) -> None:
+    names = ("AICMO_SMTP_URL", "AICMO_SECRET_KEY", "AICMO_APOLLO_API_KEY")
+    settings = load_settings({"AICMO_HOME": "x", **dict.fromkeys(names, "secret-x")})
+    assert settings.apollo.api_key == "secret-x"
+    assert "secret-x" not in repr(settings)
 
 
 def test_this_machine_has_a_name() -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from aicmo_dagster.cli.main import invoke
+from aicmo_dagster.settings import Settings
 
-VARIABLES = ("AICMO_DATABASE_URL", "AICMO_SMTP_URL", "DAGSTER_HOME", "AICMO_SECRET_KEY")
+VARIABLES = Settings(Path(), "", Path()).process_environment()
+"""Every variable that a command may export."""
 
 
 @dataclass(frozen=True)

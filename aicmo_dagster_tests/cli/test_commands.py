@@ -49,6 +49,14 @@ def test_the_demo_sends_once_and_says_where_to_look(aicmo: Aicmo, home: Path) ->
     assert last[2] == "aicmo dev"
 
 
+def test_the_demo_never_mails_through_a_server(
+    aicmo: Aicmo, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AICMO_SMTP_URL", "smtp://127.0.0.1:1?tls=none")
+    assert aicmo("demo").code == 0
+    assert list((home / "outbox").glob("*.eml"))
+
+
 def test_a_campaign_is_checked_applied_run_and_explained(aicmo: Aicmo, document: Path) -> None:
     assert aicmo("campaign", "check", document).output == f"{document}: in order\n"
     assert aicmo("campaign", "apply", document).output.endswith("spring is at version 1\n")
