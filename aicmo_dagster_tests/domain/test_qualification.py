@@ -220,7 +220,7 @@ def expected(row: dict[str, Any]) -> tuple[str, str]:
     return "qualified" if senior else "not_qualified", "tree"
 
 
-@settings(derandomize=True, deadline=None, max_examples=40)
+@settings(derandomize=True, deadline=None, max_examples=25)
 @given(st.lists(ROW, max_size=8))
 def test_every_lead_has_one_decision_by_threshold_rules_tree_and_override(
     rows: list[dict[str, Any]],

@@ -176,7 +176,8 @@ def step(*weights: int) -> Step:
 
 @pytest.mark.parametrize("weights", [(1,), (1, 1), (3, 1), (1, 2, 7), (1, 1, 1), (1000, 1)])
 def test_variants_are_drawn_by_weight(weights: tuple[int, ...]) -> None:
-    drawn = Counter(variant(step(*weights), seed) for seed in range(10_000))
+    weighted = step(*weights)
+    drawn = Counter(variant(weighted, seed) for seed in range(10_000))
 
     assert sum(drawn.values()) == 10_000
     for number, weight in enumerate(weights):

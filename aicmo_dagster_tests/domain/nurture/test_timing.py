@@ -52,7 +52,7 @@ def changes(zone: ZoneInfo) -> Iterator[datetime]:
 
 
 CHANGES = [(name, change) for name in ZONES for change in changes(ZoneInfo(name))]
-STARTS = [timedelta(hours=-25), timedelta(hours=-3), -61 * MINUTE, timedelta(seconds=-1)]
+STARTS = [timedelta(hours=-3), -61 * MINUTE, timedelta(seconds=-1)]
 STARTS += [timedelta(), timedelta(minutes=29, seconds=30), timedelta(hours=2)]
 WINDOWS = ["00:00-24:00", "00:00-00:05", "00:15-01:45", "01:30-01:31", "02:05-02:50", "23:20-24:00"]
 
@@ -60,13 +60,9 @@ WINDOWS = ["00:00-24:00", "00:00-00:05", "00:15-01:45", "01:30-01:31", "02:05-02
 def within(opening: Window, zone: ZoneInfo, instant: datetime) -> bool:
     """Whether the clock on the wall is within the window, by numbers."""
     wall = instant.astimezone(zone)
-    opens, closes = (
-        int(clock[:2]) * 60 + int(clock[3:]) for clock in opening.hours.split("-", maxsplit=1)
-    )
-    return (
-        wall.strftime("%a").lower() in opening.days
-        and opens * 60 <= (wall.hour * 60 + wall.minute) * 60 + wall.second < closes * 60
-    )
+    opens, closes = (int(clock[:2]) * 60 + int(clock[3:]) for clock in opening.hours.split("-"))
+    today = WEEKDAYS[wall.weekday()] in opening.days
+    return today and opens <= wall.hour * 60 + wall.minute < closes
 
 
 def walked(opening: Window, zone: ZoneInfo, earliest: datetime) -> datetime:
