@@ -240,6 +240,25 @@ def row_template(text: str) -> Callable[[Mapping[str, str | None]], str]:
     return value_of
 
 
+def row_columns(text: str) -> frozenset[str]:
+    """The columns that a row template cannot do without: those it names outside ``default``."""
+    tree = PLAIN.parse(text)
+    replaced = [f.node for f in tree.find_all(nodes.Filter) if f.name in ("default", "d")]
+    named: dict[str, nodes.Expr] = {
+        str(item.arg.value): item
+        for item in tree.find_all(nodes.Getitem)
+        if isinstance(item.node, nodes.Name) and isinstance(item.arg, nodes.Const)
+    }
+    named |= {
+        item.attr: item
+        for item in tree.find_all(nodes.Getattr)
+        if isinstance(item.node, nodes.Name)
+    }
+    tested = [t.node for t in tree.find_all(nodes.Test) if t.name in ("defined", "undefined")]
+    spared = [*replaced, *tested]
+    return frozenset(name for name, item in named.items() if item not in spared)
+
+
 def template_problems(text: str, where: str, path: str) -> list[Problem]:
     """What is wrong with the subject or body `text`; none if it may be sent."""
     faults = list(_faults(text, TOKENS)) or list(_markdown_faults(text))

@@ -1,4 +1,4 @@
-"""Keyed names derived from a lead: message ids, unsubscribe tokens, hashes of addresses.
+"""Keyed names derived from a lead: message ids, unsubscribe tokens, hashes of who it is.
 
 All are HMAC-SHA256 under the installation's secret key, so that nobody else can make or guess one,
 and the same lead always gets the same. Not here: where the key is kept (`settings`).
@@ -8,7 +8,7 @@ import base64
 import hashlib
 import hmac
 
-from email_validator import EmailNotValidError, validate_email
+from email_validator import EmailNotValidError, ValidatedEmail, validate_email
 
 
 def message_id(key: bytes, campaign: str, lead_id: str, step: str, host: str) -> str:
@@ -38,15 +38,35 @@ def domain_key(key: bytes, domain: str) -> str:
     return _digest(key, "domain", domain).hex()
 
 
+def person_key(key: bytes, provider: str, identity: str) -> str:
+    """The keyed hash that a provider's answer about a person is kept under, in all campaigns.
+
+    Args:
+        key: The installation's secret key.
+        provider: Whom the person is asked of.
+        identity: What the provider knows the person by, in its one spelling.
+    """
+    return _digest(key, "person", provider, identity).hex()
+
+
 def normal_address(address: str) -> str:
     """`address` trimmed, in lower case, with its domain in ASCII; as typed if it is not valid."""
+    found = _validated(address)
+    return f"{found.local_part}@{found.ascii_domain}".lower() if found else address.strip().lower()
+
+
+def valid_address(address: str) -> bool:
+    """Whether `address` is one."""
+    return _validated(address) is not None
+
+
+def _validated(address: str) -> ValidatedEmail | None:
     try:
-        found = validate_email(
+        return validate_email(
             address.strip(), check_deliverability=False, test_environment=True, strict=True
         )
     except EmailNotValidError:
-        return address.strip().lower()
-    return f"{found.local_part}@{found.ascii_domain}".lower()
+        return None
 
 
 def _digest(key: bytes, *parts: str) -> bytes:

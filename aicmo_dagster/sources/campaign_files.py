@@ -67,11 +67,14 @@ def _text(path: Path, where: str) -> str:
 
 
 def _template_text(folder: Path, body: str, templates: dict[str, str]) -> str:
-    """The template that `body` is or names."""
+    """The template that `body` is or names; files outside `folder` count as absent."""
     if not body.endswith(".j2") or "\n" in body:
         return body
     if body not in templates:
-        templates[body] = (folder / body).read_text(encoding="utf-8-sig")
+        path = (folder / body).resolve()
+        if not path.is_relative_to(folder):
+            raise FileNotFoundError
+        templates[body] = path.read_text(encoding="utf-8-sig")
     return templates[body]
 
 

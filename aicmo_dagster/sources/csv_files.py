@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from aicmo_dagster.domain.campaigns import CsvSource, Outcome
 from aicmo_dagster.domain.normalise import texts
 from aicmo_dagster.domain.quantities import INSTANT, instants
-from aicmo_dagster.domain.templates import RenderFailed, row_template
+from aicmo_dagster.domain.templates import RenderFailed, row_columns, row_template
 from aicmo_dagster.errors import BadInput, Problem
 from aicmo_dagster.sources.csv_records import Batch, Misfit, read_batches, show
 from aicmo_dagster.sources.csv_text import read_layout
@@ -55,16 +55,18 @@ class _Mapping:
         outcome: The column that tells the outcome, if any, and the value in it that is a win;
             without a value the column holds the instant of the win.
         missing: What stands in a cell that holds nothing.
+        named: The columns that the templates cannot do without.
     """
 
     columns: dict[str, str]
     templates: dict[str, Callable[[Mapping[str, str | None]], str]]
     outcome: tuple[str, str | None] | None
     missing: list[str]
+    named: frozenset[str]
 
     @property
     def wanted(self) -> frozenset[str]:
-        """The columns that must be there, and that are no custom fields."""
+        """The columns that are ours, and so no custom fields."""
         return frozenset([*self.columns.values(), *([self.outcome[0]] if self.outcome else [])])
 
 
@@ -87,7 +89,7 @@ def read_csv_source(source: CsvSource, name: str, folder: Path) -> Harvested:
     for path in paths:
         where = _relative(path, folder)
         try:
-            layout = read_layout(path, where, mapping.wanted)
+            layout = read_layout(path, where, mapping.wanted | mapping.named)
             for batch in read_batches(layout, mapping.missing):
                 accepted, refused = _split(batch, mapping)
                 rows.append(_labelled(accepted, name, where))
@@ -108,7 +110,8 @@ def _mapping_of(source: CsvSource) -> _Mapping:
         made.pop("arrived", None)
         columns["arrived"] = source.arrived.strip()
     templates = {field: row_template(text) for field, text in made.items()}
-    return _Mapping(columns, templates, _outcome_of(source.outcome), source.missing)
+    named = frozenset[str]().union(*map(row_columns, made.values()))
+    return _Mapping(columns, templates, _outcome_of(source.outcome), source.missing, named)
 
 
 def _outcome_of(outcome: Outcome | None) -> tuple[str, str | None] | None:

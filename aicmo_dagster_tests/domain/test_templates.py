@@ -9,6 +9,7 @@ from aicmo_dagster.domain.templates import (
     TOKENS,
     Program,
     RenderFailed,
+    row_columns,
     row_template,
     template_problems,
 )
@@ -167,3 +168,18 @@ def test_whole_numbers_have_no_fraction_and_other_numbers_keep_theirs() -> None:
     program = Program.of("{{ annual_revenue }} {{ score }}", PLAIN)
 
     assert program.render({"annual_revenue": 5_000_000.0, "score": 61.5}) == "5000000 61.5"
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("{{ row['Id'] }}@x.example", {"Id"}),
+        ("{{ row.Id }}-{{ row['A b'] | lower }}", {"Id", "A b"}),
+        ("{{ row['Id'] | default('none') }}", set()),
+        ("{% if row['Id'] is defined %}yes{% endif %}", set()),
+    ],
+)
+def test_a_row_template_tells_which_columns_it_cannot_do_without(
+    text: str, columns: set[str]
+) -> None:
+    assert row_columns(text) == columns

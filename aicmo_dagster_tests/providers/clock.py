@@ -1,0 +1,27 @@
+"""A clock that stands still until somebody sleeps, so that waiting takes no time."""
+
+import threading
+
+
+class VirtualClock:
+    """Seconds since some start.
+
+    Args:
+        start: What it shows at first; 2026-11-23 00:00 UTC.
+    """
+
+    def __init__(self, start: float = 1_795_392_000.0) -> None:
+        self._now = start
+        self._lock = threading.Lock()
+        self.slept: list[float] = []
+
+    def now(self) -> float:
+        with self._lock:
+            return self._now
+
+    def sleep(self, seconds: float) -> None:
+        """Later by `seconds`, at once."""
+        assert seconds >= 0
+        with self._lock:
+            self._now += seconds
+            self.slept.append(seconds)
