@@ -12,7 +12,13 @@ from aicmo_dagster.mail.smtp import Smtp
 
 
 class Transport(Protocol):
-    """Takes messages, one at a time and from one thread."""
+    """Takes messages, one at a time and from one thread.
+
+    `name` is the same for the same server or folder, and holds no secret: only it is asked later
+    about what was handed over to it.
+    """
+
+    name: str
 
     def deliver(self, sender: str, recipient: str, message_id: str, content: bytes) -> Delivery:
         """What came of handing `content` over for `recipient`.

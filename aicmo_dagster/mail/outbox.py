@@ -7,10 +7,13 @@ under its name only then.
 import hashlib
 import os
 import tempfile
+import time
 from pathlib import Path
 
 from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.mail.replies import Delivery
+
+DRAFT_SECONDS = 3600
 
 
 class Outbox:
@@ -18,10 +21,12 @@ class Outbox:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self.name = f"outbox {folder}"
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
                 pass
+            _remove_old_drafts(folder)
         except OSError as error:
             raise self._unwritable(error) from error
 
@@ -73,3 +78,10 @@ class Outbox:
             f"the outbox {self._folder} cannot be written ({error.strerror}); "
             "make it writable, or set AICMO_HOME or AICMO_SMTP_URL"
         )
+
+
+def _remove_old_drafts(folder: Path) -> None:
+    """Drafts of processes that ended in the middle go; a young one may still be written."""
+    for draft in folder.glob(".draft-*"):
+        if time.time() - draft.stat().st_mtime > DRAFT_SECONDS:
+            draft.unlink(missing_ok=True)

@@ -103,6 +103,7 @@ class Smtp:
 
     def __init__(self, url: str, timeouts: Timeouts = Timeouts()) -> None:
         self._server = read_smtp_url(url)
+        self.name = f"smtp {self._server.host}"
         self._timeouts = timeouts
         self._session: smtplib.SMTP | None = None
 

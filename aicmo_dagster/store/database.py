@@ -80,6 +80,16 @@ class Database:
             yield
 
 
+def take_turn(connection: sa.Connection, what: str) -> None:
+    """Whoever writes `what` waits for the end of this transaction; call it first.
+
+    SQLite's write transactions queue anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        number = sa.func.hashtextextended(what, 0)
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(number)))
+
+
 def open_database(url: str) -> Database:
     """The database at `url`, made or brought up to date if need be.
 

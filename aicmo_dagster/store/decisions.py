@@ -74,17 +74,6 @@ def history(connection: sa.Connection, campaign: str, lead_id: str) -> list[Deci
     ]
 
 
-def outcome_counts(connection: sa.Connection, campaign: str, stage: str) -> dict[str, int]:
-    """Outcome to the number of leads whose latest decision in `stage` it is."""
-    statement = (
-        sa.select(_COLUMNS.outcome, sa.func.count())
-        .where(_COLUMNS.id.in_(_latest_ids(campaign, stage)))
-        .group_by(_COLUMNS.outcome)
-        .order_by(_COLUMNS.outcome)
-    )
-    return dict(connection.execute(statement).all())
-
-
 def _latest_ids(campaign: str, stage: str) -> sa.Select[tuple[int]]:
     return (
         sa.select(sa.func.max(_COLUMNS.id))

@@ -22,7 +22,7 @@ from aicmo_dagster.domain.nurture.caps import DAY, HOUR, Allowance, allowance
 from aicmo_dagster.domain.nurture.planning import DEADLINE, Progress, lead_zone
 from aicmo_dagster.domain.nurture.timing import next_opening
 from aicmo_dagster.domain.tokens import address_key, domain_key
-from aicmo_dagster.store.database import insert_new
+from aicmo_dagster.store.database import insert_new, take_turn
 from aicmo_dagster.store.overrides import active_overrides
 from aicmo_dagster.store.suppressions import suppressed
 from aicmo_dagster.store.tables import FRAME_TABLES, events, handoffs, nurture_sends
@@ -111,7 +111,8 @@ def claim(
     Suppression, replies, handoffs, pauses, window and caps are tested in this transaction.
     """
     key, sender = campaign.campaign, campaign.nurture.sender.address
-    _lock_sender(connection, sender)
+    # Two workers must not both see the sender's last free place.
+    take_turn(connection, f"mail of {sender}")
     allowed = _allowance(connection, campaign, now)
     overridden = active_overrides(connection, key, now)
     paused = overridden.loc[overridden["action"] == "pause", "lead_id"]
@@ -139,13 +140,24 @@ def claim(
 
 
 def begin_attempt(
-    connection: sa.Connection, campaign: str, send: Send, *, worker: str, now: datetime
+    connection: sa.Connection,
+    campaign: str,
+    send: Send,
+    *,
+    worker: str,
+    transport: str,
+    now: datetime,
 ) -> bool:
     """Marks `send` as attempting, if `worker` still holds it; commit before the message leaves."""
     changed = connection.execute(
         _one(campaign, send)
         .where(_SENDS.state == "claimed", _SENDS.worker == worker)
-        .values(state="attempting", attempted_at=now, attempts=_SENDS.attempts + 1)
+        .values(
+            state="attempting",
+            transport=transport,
+            attempted_at=now,
+            attempts=_SENDS.attempts + 1,
+        )
     )
     return changed.rowcount == 1
 
@@ -200,9 +212,9 @@ def recover(
 ) -> Counter[str]:
     """Settles what ended workers have left: claims are planned again, attempts become unknown."""
     held = connection.execute(
-        sa.select(
-            _SENDS.lead_id, _SENDS.step, _SENDS.state, _SENDS.worker, _SENDS.claimed_at
-        ).where(_SENDS.campaign == campaign, _SENDS.state.in_(("claimed", "attempting")))
+        sa.select(_SENDS.lead_id, _SENDS.step, _SENDS.state, _SENDS.worker, _SENDS.claimed_at)
+        .where(_SENDS.campaign == campaign, _SENDS.state.in_(("claimed", "attempting")))
+        .with_for_update()
     ).all()
     ended = {
         worker for worker in {row.worker for row in held} if worker is None or has_ended(worker)
@@ -222,12 +234,18 @@ def reconcile(
     connection: sa.Connection,
     campaign: str,
     was_delivered: Callable[[str], bool | None],
+    *,
+    transport: str,
 ) -> Counter[str]:
-    """Asks the transport about unknown sends: accepted if it arrived, planned if surely not."""
+    """Asks about unknown sends of `transport`: accepted if they arrived, planned if surely not."""
     rows = connection.execute(
-        sa.select(_SENDS.lead_id, _SENDS.step, _SENDS.message_id, _SENDS.attempted_at).where(
-            _SENDS.campaign == campaign, _SENDS.state == "unknown"
+        sa.select(_SENDS.lead_id, _SENDS.step, _SENDS.message_id, _SENDS.attempted_at)
+        .where(
+            _SENDS.campaign == campaign,
+            _SENDS.state == "unknown",
+            _SENDS.transport == transport,
         )
+        .with_for_update()
     ).all()
     changes, counts = [], Counter[str]()
     for row in rows:
@@ -278,17 +296,6 @@ def sends_of_lead(connection: sa.Connection, campaign: str, lead_id: str) -> lis
         .order_by(_SENDS.due_at)
     )
     return [dict(row) for row in connection.execute(query).mappings()]
-
-
-def _lock_sender(connection: sa.Connection, sender: str) -> None:
-    """One claim a sender at a time, so that two workers cannot both see the last free place.
-
-    SQLite's write transaction already is exclusive.
-    """
-    if connection.dialect.name == "postgresql":
-        connection.execute(
-            sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(sender, 0)))
-        )
 
 
 def _due(

@@ -15,12 +15,14 @@ from aicmo_dagster.store.tables import (
     lead_aliases,
     nurture_sends,
     overrides,
+    provider_answers,
 )
 
 ONE_A_LEAD = {
     FRAME_TABLES["routed_leads"]: (),
     handoffs: (),
     nurture_sends: ("step",),
+    provider_answers: ("provider", "person_key"),
 }
 """Tables of one row a lead (and step): the lead's own stays, the other's goes or is cancelled."""
 

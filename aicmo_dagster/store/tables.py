@@ -90,6 +90,7 @@ nurture_sends = _stage_table(
     sa.Column("deadline_at", UtcInstant(), nullable=False),
     sa.Column("attempts", sa.Integer(), nullable=False, default=0, server_default="0"),
     sa.Column("worker", sa.Text()),
+    sa.Column("transport", sa.Text()),
     sa.Column("claimed_at", UtcInstant()),
     sa.Column("attempted_at", UtcInstant()),
     sa.Column("reply", sa.Text()),
@@ -241,6 +242,53 @@ provider_calls = sa.Table(
     sa.Column("started_at", UtcInstant(), nullable=False),
     sa.Column("finished_at", UtcInstant()),
     sa.Column("detail", sa.Text(), nullable=False),
+    sa.Column("people", sa.Text(), nullable=False, server_default="[]"),
+    sa.Column("credits_at_most", sa.Double(), nullable=False, server_default="0"),
+    sa.Column("worker", sa.Text()),
+)
+sa.Index("ix_provider_calls_campaign", provider_calls.c.campaign, provider_calls.c.provider)
+sa.Index(
+    "ix_provider_calls_open",
+    provider_calls.c.provider,
+    sqlite_where=provider_calls.c.state.in_(("begun", "unknown", "pending")),
+    postgresql_where=provider_calls.c.state.in_(("begun", "unknown", "pending")),
+)
+
+provider_answers = sa.Table(
+    "provider_answers",
+    metadata,
+    sa.Column("campaign", sa.Text(), nullable=False),
+    sa.Column("lead_id", sa.Text(), nullable=False),
+    sa.Column("provider", sa.Text(), nullable=False),
+    sa.Column("person_key", sa.Text(), nullable=False),
+    sa.Column("answer", sa.Text(), nullable=False),
+    sa.Column("status", sa.Text(), nullable=False),
+    sa.Column("usable", sa.Boolean(), nullable=False),
+    sa.Column("credits", sa.Double(), nullable=False),
+    sa.Column("answered_at", UtcInstant(), nullable=False),
+    sa.Column("cached", sa.Boolean(), nullable=False),
+    sa.PrimaryKeyConstraint("campaign", "lead_id", "provider", "person_key"),
+)
+sa.Index(
+    "ix_provider_answers_person",
+    provider_answers.c.provider,
+    provider_answers.c.person_key,
+    provider_answers.c.answered_at,
+)
+
+rate_windows = sa.Table(
+    "rate_windows",
+    metadata,
+    sa.Column("provider", sa.Text(), nullable=False),
+    sa.Column("key_hash", sa.Text(), nullable=False),
+    sa.Column("window", sa.Text(), nullable=False),
+    sa.Column("limit", sa.BigInteger()),
+    sa.Column("seconds", sa.Double(), nullable=False),
+    sa.Column("taken", sa.Text(), nullable=False),
+    sa.Column("elsewhere", sa.BigInteger(), nullable=False),
+    sa.Column("elsewhere_until", UtcInstant()),
+    sa.Column("closed_until", UtcInstant()),
+    sa.PrimaryKeyConstraint("provider", "key_hash", "window"),
 )
 
 models = sa.Table(

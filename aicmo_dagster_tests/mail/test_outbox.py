@@ -97,3 +97,12 @@ def test_a_folder_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> N
 
     with pytest.raises(AicmoError, match=r"outbox .*taken.* cannot be written .*AICMO_HOME"):
         Outbox(tmp_path / "taken" / "outbox")
+
+
+def test_drafts_of_processes_that_ended_are_removed_and_young_ones_stay(tmp_path: Path) -> None:
+    old, young = tmp_path / ".draft-old", tmp_path / ".draft-young"
+    old.touch()
+    young.touch()
+    os.utime(old, (0, 0))
+    Outbox(tmp_path)
+    assert list(tmp_path.iterdir()) == [young]

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from aicmo_dagster.store.database import Database
-from aicmo_dagster.store.decisions import Decision, history, outcome_counts, record_decisions
+from aicmo_dagster.store.decisions import Decision, history, record_decisions
 from aicmo_dagster_tests.store.rows import NOW, lead, texts
 
 STAGE = "qualified_leads"
@@ -82,12 +82,3 @@ def test_a_history_tells_all_stages_oldest_first(database: Database) -> None:
         Decision("routed_leads", "routed", "score", "strategy", NOW, **grounds),
         Decision(STAGE, "no", "score", "rules", later, **grounds),
     ]
-
-
-def test_outcomes_are_counted_over_the_latest_decision_of_each_lead(database: Database) -> None:
-    recorded(database, verdicts("yes", "yes", "no"))
-    recorded(database, verdicts("no"))
-    recorded(database, verdicts("yes"), stage="routed_leads")
-    with database.read() as connection:
-        assert outcome_counts(connection, "c", STAGE) == {"no": 2, "yes": 1}
-        assert outcome_counts(connection, "d", STAGE) == {}

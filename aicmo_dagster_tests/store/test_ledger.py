@@ -68,8 +68,12 @@ class Ledger:
         with self.database.write() as connection:
             return operation(connection, self.key, *arguments, **named)
 
+    def attempt(self, send: ledger.Send, worker: str = WORKER, now: Any = NOON) -> bool:
+        begin = partial(self.write, ledger.begin_attempt, transport="outbox")
+        return begin(send, worker=worker, now=now)
+
     def send(self, send: ledger.Send, state: str = "accepted", now: Any = NOON) -> None:
-        assert self.write(ledger.begin_attempt, send, worker=WORKER, now=now)
+        assert self.attempt(send, WORKER, now)
         record = partial(self.write, ledger.record_outcome)
         record(send, worker=WORKER, state=state, reply="a reply", now=now)
 
@@ -121,9 +125,9 @@ def test_nothing_is_claimed_before_it_is_due(make: Callable[..., Ledger]) -> Non
 def test_only_the_worker_that_claimed_a_send_may_attempt_it(make: Callable[..., Ledger]) -> None:
     sends = make()
     send = sends.claim().sends[0]
-    assert not sends.write(ledger.begin_attempt, send, worker=OTHER, now=NOON)
-    assert sends.write(ledger.begin_attempt, send, worker=WORKER, now=NOON)
-    assert not sends.write(ledger.begin_attempt, send, worker=WORKER, now=NOON)
+    assert not sends.attempt(send, OTHER)
+    assert sends.attempt(send, WORKER)
+    assert not sends.attempt(send, WORKER)
 
 
 def test_an_accepted_send_is_final(make: Callable[..., Ledger]) -> None:
@@ -242,7 +246,7 @@ def test_claims_of_an_ended_worker_are_planned_again_and_attempts_become_unknown
 ) -> None:
     sends = make(2)
     first, _ = sends.claim().sends
-    sends.write(ledger.begin_attempt, first, worker=WORKER, now=NOON)
+    sends.attempt(first, WORKER)
     alive = sends.write(ledger.recover, has_ended=lambda _: False, now=NOON)
     assert alive == {}
     ended = sends.write(ledger.recover, has_ended=lambda worker: worker == WORKER, now=NOON)
@@ -257,7 +261,7 @@ def test_a_worker_nobody_can_ask_about_loses_its_claim_after_the_lease(
     send = sends.claim().sends[0]
     later = NOON + ledger.LEASE + timedelta(seconds=1)
     assert sends.write(ledger.recover, has_ended=lambda _: False, now=later) == {"planned": 1}
-    assert not sends.write(ledger.begin_attempt, send, worker=WORKER, now=later)
+    assert not sends.attempt(send, WORKER, later)
 
 
 @pytest.mark.parametrize(
@@ -268,7 +272,7 @@ def test_an_unknown_send_is_settled_by_what_the_transport_knows(
 ) -> None:
     sends = make(1)
     sends.send(sends.claim().sends[0], "unknown")
-    sends.write(ledger.reconcile, lambda _: arrived)
+    sends.write(ledger.reconcile, lambda _: arrived, transport="outbox")
     assert sends.states() == {state: 1}
     assert (sends.row()["sent_at"] == NOON) is (arrived is True)
 
@@ -292,7 +296,7 @@ def test_a_send_that_cannot_be_written_is_held_with_its_reason(make: Callable[..
 def test_the_outcome_of_an_attempt_taken_for_lost_still_counts(make: Callable[..., Ledger]) -> None:
     sends = make(1)
     send = sends.claim().sends[0]
-    sends.write(ledger.begin_attempt, send, worker=WORKER, now=NOON)
+    sends.attempt(send, WORKER)
     sends.write(ledger.recover, has_ended=lambda _: True, now=NOON)
     sends.write(ledger.record_outcome, send, worker=WORKER, state="accepted", reply="250", now=NOON)
     assert sends.states() == {"accepted": 1}
@@ -307,3 +311,12 @@ def test_every_send_is_claimed_by_one_of_many_processes(make: Callable[..., Ledg
     assert sorted(claimed) == [lead_id(number) for number in range(1, 61)]
     with sends.database.read() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(nurture_sends)) == 60
+
+
+def test_only_the_transport_that_took_a_send_is_asked_about_it(
+    make: Callable[..., Ledger],
+) -> None:
+    sends = make(1)
+    sends.send(sends.claim().sends[0], "unknown")
+    sends.write(ledger.reconcile, lambda _: False, transport="smtp mail.example")
+    assert sends.states() == {"unknown": 1}

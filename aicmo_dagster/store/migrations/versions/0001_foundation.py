@@ -113,7 +113,7 @@ def _ledger() -> None:
         *_required(sa.Text(), "sender"),
         *_required(UtcInstant(), "deadline_at"),
         sa.Column("attempts", sa.Integer(), nullable=False, server_default="0"),
-        *_optional(sa.Text(), "worker"),
+        *_optional(sa.Text(), "worker", "transport"),
         *_optional(UtcInstant(), "claimed_at", "attempted_at"),
         *_optional(sa.Text(), "reply"),
         sa.PrimaryKeyConstraint("campaign", "lead_id", "step", name="pk_nurture_sends"),

@@ -1,0 +1,115 @@
+"""What providers answered about people: the cache of what was paid for, over all campaigns.
+
+An answer is kept for each lead it serves, so that a lead's fields can be traced to it; for a lead
+that it serves from the cache it says so. People are known by keyed hash (`tokens.person_key`).
+
+Not here: the calls that brought the answers, and what they cost in sum (`provider_calls`).
+"""
+
+import json
+from collections.abc import Collection, Iterable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from aicmo_dagster.store.tables import provider_answers
+
+_CHUNK = 10_000  # SQLite may take no more than 32,766 values in a statement
+_COLUMNS = provider_answers.c
+_KEY = [column.name for column in provider_answers.primary_key]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a provider answered about a person, kept for one lead.
+
+    Args:
+        campaign: Of the lead.
+        lead_id: Whom it serves.
+        provider: Who answered.
+        person_key: Whom it is about.
+        answer: The fields it gave.
+        status: What the provider says of the address, or why there is none.
+        usable: Whether the address may be written to.
+        credits: What it cost when it was asked for.
+        answered_at: When it was asked for.
+        cached: Whether it had been paid for before, for another lead.
+    """
+
+    campaign: str
+    lead_id: str
+    provider: str
+    person_key: str
+    answer: dict[str, Any]
+    status: str
+    usable: bool
+    credits: float
+    answered_at: datetime
+    cached: bool = False
+
+
+def put_answers(connection: sa.Connection, answers: Iterable[Answer]) -> None:
+    """Each answer is kept for its lead, unless one as new about the same person is kept already.
+
+    To serve another lead from the cache, put what `fresh_answers` gave once more, with that lead
+    and ``cached=True``; with its own lead it changes nothing.
+    """
+    rows = {row["key"]: row["values"] for row in map(_row, sorted(answers, key=_answered_at))}
+    if not rows:
+        return
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(provider_answers)
+    put = statement.on_conflict_do_update(
+        index_elements=_KEY,
+        set_={c.name: statement.excluded[c.name] for c in _COLUMNS if c.name not in _KEY},
+        where=statement.excluded.answered_at > _COLUMNS.answered_at,
+    )
+    # In one order always, so that two workers do not wait for each other.
+    connection.execute(put, [rows[key] for key in sorted(rows)])
+
+
+def fresh_answers(
+    connection: sa.Connection, person_keys: Collection[str], *, provider: str, since: datetime
+) -> dict[str, Answer]:
+    """Person key to the newest answer of `provider` from `since` on, asked for by any campaign."""
+    keys = sorted(set(person_keys))
+    found: dict[str, Answer] = {}
+    for start in range(0, len(keys), _CHUNK):
+        query = (
+            sa.select(provider_answers)
+            .where(
+                _COLUMNS.provider == provider,
+                _COLUMNS.person_key.in_(keys[start : start + _CHUNK]),
+                _COLUMNS.answered_at >= since,
+            )
+            .order_by(_COLUMNS.answered_at, _COLUMNS.cached.desc())  # the last one stays
+        )
+        found |= {row["person_key"]: _answer(row) for row in connection.execute(query).mappings()}
+    return found
+
+
+def answers_of_lead(connection: sa.Connection, campaign: str, lead_id: str) -> list[Answer]:
+    """Every answer that serves the lead, oldest first."""
+    query = (
+        sa.select(provider_answers)
+        .where(_COLUMNS.campaign == campaign, _COLUMNS.lead_id == lead_id)
+        .order_by(_COLUMNS.answered_at, _COLUMNS.provider, _COLUMNS.person_key)
+    )
+    return [_answer(row) for row in connection.execute(query).mappings()]
+
+
+def _answered_at(answer: Answer) -> tuple[datetime, bool]:
+    return answer.answered_at, not answer.cached
+
+
+def _row(answer: Answer) -> dict[str, Any]:
+    # In ASCII: JSON may carry half a surrogate pair, which neither engine stores.
+    values = asdict(answer) | {"answer": json.dumps(answer.answer)}
+    return {"key": tuple(values[name] for name in _KEY), "values": values}
+
+
+def _answer(row: sa.RowMapping) -> Answer:
+    return Answer(**{**row, "answer": json.loads(row["answer"])})
