@@ -29,7 +29,12 @@ def campaign() -> None:
 @FILES
 def check(files: tuple[Path, ...]) -> None:
     """Say everything that is wrong with campaign documents, and change nothing."""
-    for path, _ in _read_all(files):
+    documents = _read_all(files)
+    settings = load_settings()
+    problems = [p for path, document in documents for p in _missing_keys(path, document, settings)]
+    if problems:
+        raise BadInput(*problems)
+    for path, _ in documents:
         click.echo(f"{path}: in order")
 
 
@@ -109,6 +114,25 @@ def register(settings: Settings, keys: list[str]) -> None:
     with open_instance(settings) as instance:
         for key in keys:
             register_campaign(instance, key)
+
+
+def _missing_keys(path: Path, document: CampaignFile, settings: Settings) -> list[Problem]:
+    """The providers that the document names and that there is no key for."""
+    named: dict[str, str] = {
+        f"sources[{position}].type": source.type
+        for position, source in enumerate(document.campaign.sources)
+    }
+    if document.campaign.enrich:
+        for position, provider in enumerate(document.campaign.enrich.waterfall):
+            named[f"enrich.waterfall[{position}]"] = provider
+    providers = {"apollo": settings.apollo, "dropcontact": settings.dropcontact}
+    return [
+        Problem(
+            str(path), at, f"{name!r}, without a key", f"AICMO_{name.upper()}_API_KEY to be set"
+        )
+        for at, name in named.items()
+        if name in providers and providers[name].api_key is None
+    ]
 
 
 def _read_all(files: tuple[Path, ...]) -> list[tuple[Path, CampaignFile]]:

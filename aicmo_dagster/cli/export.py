@@ -38,8 +38,11 @@ def export(key: str, asset: str, kind: str, output: Path | None) -> None:
             frame = read_frame(connection, asset, key)
     try:
         _write(frame, kind, output)
+    except BrokenPipeError:
+        # Whoever reads has seen enough; nothing more may be written, not even at exit.
+        sys.stdout = None
     except OSError as error:
-        raise AicmoError(f"{output}: cannot be written ({error.strerror})") from error
+        raise AicmoError(f"{output}: cannot be written ({error.strerror or error})") from error
 
 
 def _write(frame: pd.DataFrame, kind: str, output: Path | None) -> None:

@@ -7,16 +7,16 @@ from typing import Literal
 
 import click
 
-from aicmo_dagster.domain.tokens import address_key, domain_key, normal_address
+from aicmo_dagster.domain.tokens import address_key, domain_key, normal_address, valid_address
 from aicmo_dagster.errors import BadInput, Problem
 from aicmo_dagster.settings import load_settings
 from aicmo_dagster.stages.explain import Account, explain_lead
 from aicmo_dagster.stages.workspace import open_workspace
 from aicmo_dagster.store.leads import find_lead
-from aicmo_dagster.store.overrides import add_override
+from aicmo_dagster.store.overrides import add_override, withdraw
 from aicmo_dagster.store.suppressions import suppress as store_suppression
 
-VERDICTS = ("qualify", "reject", "pause", "resume")
+ACTIONS = ("qualify", "reject", "pause", "resume", "withdraw")
 
 
 @click.command()
@@ -40,14 +40,20 @@ def explain(key: str, lead: str, as_json: bool) -> None:
 @click.option("--reason", required=True, help="Why, for everyone who asks later.")
 @click.option("--by", "who", default=getuser, show_default="you", help="Who decides.")
 def override(key: str, lead: str, action: str, reason: str, who: str) -> None:
-    """Decide about LEAD by hand: qualify, reject, pause or resume. It outlives every re-run."""
-    if action not in VERDICTS:
-        raise BadInput(Problem("ACTION", "", repr(action), f"one of: {', '.join(VERDICTS)}"))
+    """Decide about LEAD by hand: qualify, reject, pause or resume. It outlives every re-run.
+
+    `withdraw` takes back whatever was decided to qualify or reject it.
+    """
+    if action not in ACTIONS:
+        raise BadInput(Problem("ACTION", "", repr(action), f"one of: {', '.join(ACTIONS)}"))
     with open_workspace(load_settings()) as workspace:
         workspace.campaign(key)
         with workspace.database.write() as connection:
             lead_id = find_lead(connection, key, lead)
-            add_override(connection, key, lead_id, action, reason, who, datetime.now(UTC))
+            if action == "withdraw":
+                withdraw(connection, key, lead_id, "verdict", datetime.now(UTC))
+            else:
+                add_override(connection, key, lead_id, action, reason, who, datetime.now(UTC))
     click.echo(f"{lead_id}: {action}, from the next run on")
 
 
@@ -58,14 +64,21 @@ def override(key: str, lead: str, action: str, reason: str, who: str) -> None:
 def suppress(target: str, reason: str, who: str) -> None:
     """Never write to TARGET again, an address or a whole domain, in any campaign."""
     settings = load_settings()
-    kind: Literal["address", "domain"] = "address" if "@" in target else "domain"
-    if kind == "address":
-        key = address_key(settings.secret_key(), normal_address(target))
-    else:
-        key = domain_key(settings.secret_key(), target.strip().lower())
+    kind, key = _suppression(target, settings.secret_key())
     with open_workspace(settings) as workspace, workspace.database.write() as connection:
         new = store_suppression(connection, kind, key, reason, who, datetime.now(UTC))
     click.echo(f"{kind} suppressed" if new else f"{kind} was suppressed already")
+
+
+def _suppression(target: str, secret_key: bytes) -> tuple[Literal["address", "domain"], str]:
+    """What `target` names, and the keyed hash of it, spelled as leads spell it."""
+    address, domain = target.strip(), target.strip().removeprefix("@")
+    if valid_address(address):
+        return "address", address_key(secret_key, normal_address(address))
+    if valid_address(probe := f"anyone@{domain}"):
+        return "domain", domain_key(secret_key, normal_address(probe).partition("@")[2])
+    expected = "an address, or a domain such as acme.example"
+    raise BadInput(Problem("TARGET", "", "text that is neither", expected))
 
 
 def _print_account(account: Account) -> None:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 
 import click
 from rich.console import Console
@@ -84,7 +84,8 @@ def _check_instant(as_of: str) -> None:
         return
     try:
         aware = datetime.fromisoformat(as_of).tzinfo is not None
-    except ValueError:
+        datetime.fromisoformat(as_of).astimezone(UTC)
+    except (ValueError, OverflowError):
         aware = False
     if not aware:
         expected = "an ISO 8601 instant with an offset, such as 2026-03-02T09:00:00+01:00"

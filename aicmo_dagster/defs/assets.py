@@ -1,8 +1,7 @@
 """The five assets, each a thin shell over its stage. Not here: what a stage does (`stages`)."""
 
 import traceback
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import dagster as dg
@@ -11,6 +10,7 @@ from aicmo_dagster.defs.columns import column_schema
 from aicmo_dagster.defs.metadata import of_report
 from aicmo_dagster.defs.partitions import campaign_partitions
 from aicmo_dagster.defs.resources import Clock
+from aicmo_dagster.domain.schemas import STAGES
 from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.stages.harvest import harvest
 from aicmo_dagster.stages.nurture import nurture
@@ -20,7 +20,17 @@ from aicmo_dagster.stages.route import route_leads
 from aicmo_dagster.stages.score import score_leads
 from aicmo_dagster.stages.workspace import Workspace
 
-StageFunction = Callable[[Workspace, str, datetime], Report]
+StageFunction = Callable[[Workspace, str, Clock], Report]
+
+STAGE_FUNCTIONS: dict[str, StageFunction] = {
+    "raw_leads": lambda workspace, key, clock: harvest(workspace, key, clock.now()),
+    "scored_leads": lambda workspace, key, clock: score_leads(workspace, key, clock.now()),
+    "qualified_leads": lambda workspace, key, clock: qualify_leads(workspace, key, clock.now()),
+    "routed_leads": lambda workspace, key, clock: route_leads(workspace, key, clock.now()),
+    "nurture_sends": lambda workspace, key, clock: nurture(workspace, key, clock.now),
+}
+
+Metadata = Mapping[str, dg.MetadataValue]
 
 OWNERS = ["team:revenue-operations"]
 
@@ -46,7 +56,7 @@ def raw_leads(
     Records that cannot be leads stand in `rejects` with their file, row and reason. Leads that
     a source no longer names stay, with the instant they were last seen.
     """
-    return run_stage(context, workspace, clock, harvest)
+    return run_stage(context, workspace, clock)
 
 
 @dg.asset(**stage_arguments("scored_leads", kinds={"pandas"}), deps=[raw_leads])
@@ -54,7 +64,7 @@ def scored_leads(
     context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace], clock: Clock
 ) -> dg.MaterializeResult:
     """Every raw lead with its score from 0 to 100 and the contributions that sum to it."""
-    return run_stage(context, workspace, clock, score_leads)
+    return run_stage(context, workspace, clock)
 
 
 @dg.asset(**stage_arguments("qualified_leads", kinds={"pandas"}), deps=[scored_leads])
@@ -65,7 +75,7 @@ def qualified_leads(
 
     `decisions` holds the outcome and its reason for every lead, those that do not go on included.
     """
-    return run_stage(context, workspace, clock, qualify_leads)
+    return run_stage(context, workspace, clock)
 
 
 @dg.asset(**stage_arguments("routed_leads", kinds={"pandas"}), deps=[qualified_leads])
@@ -73,7 +83,7 @@ def routed_leads(
     context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace], clock: Clock
 ) -> dg.MaterializeResult:
     """Qualified leads in a sequence: fair by weight, within capacity, and there for good."""
-    return run_stage(context, workspace, clock, route_leads)
+    return run_stage(context, workspace, clock)
 
 
 @dg.asset(**stage_arguments("nurture_sends", kinds={"email"}), deps=[routed_leads])
@@ -84,7 +94,7 @@ def nurture_sends(
 
     Safe to materialise at any time, also twice at once: the ledger is advanced and never replaced.
     """
-    return run_stage(context, workspace, clock, nurture)
+    return run_stage(context, workspace, clock)
 
 
 ASSETS = [raw_leads, scored_leads, qualified_leads, routed_leads, nurture_sends]
@@ -92,33 +102,54 @@ ASSETS = [raw_leads, scored_leads, qualified_leads, routed_leads, nurture_sends]
 
 
 def run_stage(
-    context: dg.AssetExecutionContext, workspace: Workspace, clock: Clock, stage: StageFunction
+    context: dg.AssetExecutionContext, workspace: Workspace, clock: Clock
 ) -> dg.MaterializeResult:
-    """Runs `stage` for each campaign of the run; one that fails does not stop the others.
+    """Runs the asset's stage for each campaign of the run; one that fails does not stop the others.
 
-    Where some fail, the others' materialisations are logged one by one before the step fails, since
-    Dagster records none for a failed step.
+    Dagster records nothing for a step that fails, and ends its run. So where some campaigns fail,
+    the others' materialisations are logged one by one, they go on through the later stages of the
+    run right here, and only then the step fails.
     """
-    now, failures, done = clock.now(), {}, {}
-    exit_codes = set()
-    for key in context.partition_keys:
-        try:
-            report = stage(workspace, key, now)
-        except Exception as error:  # the boundary: whatever it is, the next campaign has its turn
-            failures[key] = failure_text(error)
-            exit_codes.add(error.exit_code if isinstance(error, AicmoError) else 1)
-            continue
-        done[key] = of_report(workspace, report)
-        context.log.info(f"{key}: {report.rows_in} in, {report.rows_out} out")
-    if failures:
+    stage = context.asset_key.to_user_string()
+    done, failures = _run_stage(stage, list(context.partition_keys), workspace, clock)
+    if not failures:
         for key, metadata in done.items():
-            asset = context.asset_key
-            context.log_event(dg.AssetMaterialization(asset, partition=key, metadata=metadata))
-        description = "\n".join(f"{key}: {text}" for key, text in failures.items())
-        raise dg.Failure(description, metadata={"exit_code": min(exit_codes)}) from None
+            context.add_asset_metadata(metadata, partition_key=key)
+        return dg.MaterializeResult()
+    _log_done(context, stage, done)
+    for later in _later_stages(context, stage):
+        done, failed_later = _run_stage(later, list(done), workspace, clock)
+        _log_done(context, later, done)
+        failures |= failed_later
+    description = "\n".join(f"{key}: {failure_text(error)}" for key, error in failures.items())
+    codes = {e.exit_code if isinstance(e, AicmoError) else 1 for e in failures.values()}
+    raise dg.Failure(description, metadata={"exit_code": min(codes)}) from None
+
+
+def _run_stage(
+    stage: str, keys: list[str], workspace: Workspace, clock: Clock
+) -> tuple[dict[str, Metadata], dict[str, Exception]]:
+    """The metadata of the campaigns that succeed, and the errors of those that fail."""
+    done: dict[str, Metadata] = {}
+    failures: dict[str, Exception] = {}
+    for key in keys:
+        try:
+            done[key] = of_report(workspace, STAGE_FUNCTIONS[stage](workspace, key, clock))
+        except Exception as error:  # the boundary: whatever it is, the next campaign has its turn
+            failures[key] = error
+    return done, failures
+
+
+def _log_done(context: dg.AssetExecutionContext, stage: str, done: Mapping[str, Metadata]) -> None:
     for key, metadata in done.items():
-        context.add_asset_metadata(metadata, partition_key=key)
-    return dg.MaterializeResult()
+        context.log_event(dg.AssetMaterialization(stage, partition=key, metadata=metadata))
+
+
+def _later_stages(context: dg.AssetExecutionContext, stage: str) -> list[str]:
+    """The stages after `stage` that this run was to materialise."""
+    selected = context.job_def.asset_layer.executable_asset_keys
+    later = STAGES[STAGES.index(stage) + 1 :]
+    return [name for name in later if dg.AssetKey(name) in selected]
 
 
 def failure_text(error: Exception) -> str:

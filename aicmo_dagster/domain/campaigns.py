@@ -76,8 +76,8 @@ def _country(code: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    if any(mark in text for mark in "\r\n"):
-        raise ValueError("one line, since it becomes a mail header")
+    if not text.isprintable() or not text.strip():
+        raise ValueError("one line of printable text, since it becomes a mail header")
     return text
 
 
@@ -172,6 +172,7 @@ class Enrich(Section):
 
     waterfall: list[Literal["apollo", "dropcontact"]] = Field(min_length=1)
     max_credits: PositiveInt
+    fresh_days: PositiveInt = 90
 
 
 class Fit(Section):

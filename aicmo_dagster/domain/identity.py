@@ -19,6 +19,7 @@ from scipy.sparse.csgraph import connected_components
 from aicmo_dagster.domain.normalise import over_unique, text_array
 
 _USED = (
+    "lead_id",
     *("source", "email", "external_id", "linkedin_url"),
     *("first_name", "last_name", "company", "domain"),
 )
@@ -55,6 +56,7 @@ def identities(leads: pyarrow.Table) -> dict[str, pyarrow.Array]:
     full_name = pc.coalesce(pc.binary_join_element_wise(*names, " "), *names)
     firm = pc.coalesce(given["domain"], given["company"])
     strong = {
+        "lead": given["lead_id"],
         "address": given["email"],
         "external_id": pc.binary_join_element_wise(types, given["external_id"], ":"),
         "linkedin": given["linkedin_url"],
@@ -100,7 +102,9 @@ def _claims(leads: pyarrow.Table, campaign: str) -> tuple[Codes, Codes, pyarrow.
         held = np.flatnonzero(values.is_valid().to_numpy(zero_copy_only=False))
         rows.append(held)
         kinds.append(np.full(len(held), place))
-        aliases.append(over_unique(values.drop_null(), partial(_alias, prefix)))
+        named = values.drop_null()
+        # A lead's own id is an alias as it stands.
+        aliases.append(named if kind == "lead" else over_unique(named, partial(_alias, prefix)))
     return np.concatenate(rows), np.concatenate(kinds), pyarrow.concat_arrays(aliases)
 
 

@@ -75,7 +75,7 @@ def intake(
     campaign already held is the earliest of them.
 
     Args:
-        rows: What the sources gave, as `sources` describes it.
+        rows: What the sources gave, as `sources` describes it; with `lead_id` where it is known.
         campaign: The campaign's key.
         known: `alias` and `lead_id` of everyone met before.
         previous: The campaign's leads so far.
@@ -99,10 +99,13 @@ def intake(
 
 
 def _normalised(rows: pd.DataFrame) -> pyarrow.Table:
-    """Every column of a lead but its id and when it was seen, each value in its one spelling."""
+    """Every column of a lead but when it was seen, each value in its one spelling.
+
+    A row has an id where its source knows the lead already, as an answer to a question does.
+    """
     columns = {}
     for name, dtype in dtypes("raw_leads").items():
-        if name in ("lead_id", *_SEEN):
+        if name in _SEEN:
             continue
         if name in ("won", "won_at"):
             given = pyarrow.array(rows[name], from_pandas=True) if name in rows else None

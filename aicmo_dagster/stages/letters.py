@@ -3,6 +3,7 @@
 Not here: Markdown, MIME or delivery themselves.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -19,9 +20,11 @@ from aicmo_dagster.store.ledger import Send
 class Letters:
     """Writes the messages of one campaign; each template is compiled once."""
 
-    def __init__(self, workspace: Workspace, stored: StoredCampaign, now: datetime) -> None:
+    def __init__(
+        self, workspace: Workspace, stored: StoredCampaign, clock: Callable[[], datetime]
+    ) -> None:
         self._workspace = workspace
-        self._now = now
+        self._clock = clock
         self._sender = stored.campaign.nurture.sender
         self._key = stored.campaign.campaign
         self._name = stored.campaign.name
@@ -52,7 +55,7 @@ class Letters:
             recipient=send.email,
             recipient_name=_full_name(lead),
             message_id=send.message_id,
-            date=self._now,
+            date=self._clock(),
             rendered=self._template(send).render(self._tokens(lead, url)),
             unsubscribe_url=url,
             campaign=self._key,

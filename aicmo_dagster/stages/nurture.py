@@ -5,7 +5,7 @@ their delivery (`mail`).
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -35,11 +35,17 @@ BATCH = 50
 """Sends claimed in one transaction: what a power failure can leave in doubt."""
 
 
-def nurture(workspace: Workspace, key: str, now: datetime) -> Report:
-    """Everything that is due and allowed is sent; `nurture_sends` says where every send stands."""
+def nurture(workspace: Workspace, key: str, clock: Callable[[], datetime]) -> Report:
+    """Everything that is due and allowed is sent; `nurture_sends` says where every send stands.
+
+    Args:
+        workspace: The settings and the database.
+        key: The campaign.
+        clock: Asked for the time again and again, since sending may last for hours.
+    """
     stored = workspace.campaign(key)
     with _transport(workspace) as transport:
-        run = _Run(workspace, stored, transport, now)
+        run = _Run(workspace, stored, transport, clock)
         run.settle()
         planned = run.plan()
         if stored.state == "active":
@@ -64,7 +70,7 @@ class _Run:
     workspace: Workspace
     stored: StoredCampaign
     transport: Transport
-    now: datetime
+    clock: Callable[[], datetime]
     worker: str = field(default_factory=this_worker)
     outcomes: Counter[str] = field(default_factory=Counter)
     passed_over: Counter[str] = field(default_factory=Counter)
@@ -76,8 +82,9 @@ class _Run:
     def settle(self) -> None:
         """What earlier workers left behind is planned again, accepted, or kept as unknown."""
         with self.workspace.database.write() as connection:
-            ledger.recover(connection, self.key, has_ended=has_ended, now=self.now)
-            ledger.reconcile(connection, self.key, self.transport.was_delivered)
+            ledger.recover(connection, self.key, has_ended=has_ended, now=self.clock())
+            asked = self.transport.was_delivered
+            ledger.reconcile(connection, self.key, asked, transport=self.transport.name)
 
     def plan(self) -> int:
         """The next send of every lead stands in the ledger; how many were new."""
@@ -90,7 +97,7 @@ class _Run:
                 ledger.read_progress(connection, self.key),
                 self._versions(connection),
                 name_message=lambda lead, step: message_id(secret_key, self.key, lead, step, host),
-                now=self.now,
+                now=self.clock(),
             )
             return ledger.plan_sends(connection, self.key, sends, sender=sender)
 
@@ -102,7 +109,7 @@ class _Run:
 
     def send(self) -> None:
         """Claims and sends batch by batch until nothing more is due or allowed."""
-        letters = Letters(self.workspace, self.stored, self.now)
+        letters = Letters(self.workspace, self.stored, self.clock)
         try:
             while (claim := self._claim()).looked_at:
                 self._send_batch(claim.sends, letters)
@@ -117,7 +124,7 @@ class _Run:
                 self.stored.campaign,
                 worker=self.worker,
                 secret_key=self.workspace.settings.secret_key(),
-                now=self.now,
+                now=self.clock(),
                 limit=BATCH,
             )
         self.passed_over += claim.passed_over
@@ -143,8 +150,9 @@ class _Run:
             content = letters.write(send, lead, thread)
         except (RenderFailed, Undeliverable) as error:
             self.outcomes["held"] += 1
+            self.passed_over[f"held: {error}"] += 1
             return record(ledger.hold, reason=str(error))
-        if not record(ledger.begin_attempt):
+        if not record(ledger.begin_attempt, transport=self.transport.name):
             return None
         sender = self.stored.campaign.nurture.sender.address
         try:
@@ -153,12 +161,16 @@ class _Run:
             record(ledger.record_outcome, state="planned", reply=str(error))
             raise
         self.outcomes[delivery.state] += 1
+        if delivery.state != "accepted":
+            self.passed_over[f"{delivery.state} by the mail server"] += 1
         return record(ledger.record_outcome, state=delivery.state, reply=delivery.reply)
 
     def _record(self, send: ledger.Send, operation: Any, **values: str) -> Any:
         """One operation of the ledger on one send, in a transaction of its own."""
         with self.workspace.database.write() as connection:
-            return operation(connection, self.key, send, worker=self.worker, now=self.now, **values)
+            return operation(
+                connection, self.key, send, worker=self.worker, now=self.clock(), **values
+            )
 
     def report(self, planned: int) -> Report:
         """What this pass did and where all sends of the campaign stand."""

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from aicmo_dagster.domain.qualification import qualify
 from aicmo_dagster.stages.report import Report, counted
 from aicmo_dagster.stages.workspace import Workspace
+from aicmo_dagster.store.database import take_turn
 from aicmo_dagster.store.decisions import record_decisions
 from aicmo_dagster.store.frames import read_frame, replace_frame
 from aicmo_dagster.store.overrides import active_overrides
@@ -20,6 +21,7 @@ def qualify_leads(workspace: Workspace, key: str, now: datetime) -> Report:
     """`qualified_leads` of the campaign holds who goes on; `decisions` why, for every lead."""
     stored = workspace.campaign(key)
     with workspace.database.write() as connection:
+        take_turn(connection, f"leads of {key}")
         leads = leads_with_scores(connection, key)
         overrides = active_overrides(connection, key, now)
         verdicts = overrides[overrides["action"].isin(["qualify", "reject"])]

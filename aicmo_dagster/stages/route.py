@@ -9,6 +9,7 @@ from aicmo_dagster.domain.routing import route
 from aicmo_dagster.stages.qualify import leads_with_scores
 from aicmo_dagster.stages.report import Report, counted
 from aicmo_dagster.stages.workspace import Workspace
+from aicmo_dagster.store.database import take_turn
 from aicmo_dagster.store.decisions import record_decisions
 from aicmo_dagster.store.frames import read_frame, replace_frame
 from aicmo_dagster.store.overlaps import blocked_leads, company_load
@@ -19,6 +20,9 @@ def route_leads(workspace: Workspace, key: str, now: datetime) -> Report:
     stored = workspace.campaign(key)
     overlap = stored.campaign.routing.overlap
     with workspace.database.write() as connection:
+        take_turn(connection, f"leads of {key}")
+        # All campaigns look at each other here: two must not both take the same person.
+        take_turn(connection, "routing")
         qualified = read_frame(connection, "qualified_leads", key, ["lead_id"])
         before = read_frame(connection, "routed_leads", key)
         leads = leads_with_scores(connection, key)

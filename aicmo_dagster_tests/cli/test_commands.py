@@ -104,6 +104,8 @@ def test_an_override_outlives_runs_and_shows_in_the_reason(aicmo: Aicmo, documen
         outcome = json.loads(aicmo("run", "spring", "--json").output)
         assert (outcome["leads"]["sent"], outcome["leads"]["not qualified"]) == (2, 1)
     assert "a rival" in aicmo("explain", "spring", lead).output
+    assert aicmo("override", "spring", lead, "withdraw", "--reason", "a mistake").code == 0
+    assert json.loads(aicmo("run", "spring", "--json").output)["leads"]["sent"] == 3
     wrong = aicmo("override", "spring", lead, "promote", "--reason", "x")
     assert (wrong.code, "one of: qualify" in wrong.errors) == (2, True)
 
@@ -115,6 +117,18 @@ def test_the_suppressed_are_not_routed(aicmo: Aicmo, document: Path, target: str
     aicmo("campaign", "apply", document)
     outcome = json.loads(aicmo("run", "spring", "--json").output)
     assert (outcome["leads"]["sent"], outcome["leads"]["not routed"]) == (2, 1)
+
+
+@pytest.mark.parametrize("target", ["@company2.example", "Company2.Example"])
+def test_a_domain_may_be_given_in_several_ways(aicmo: Aicmo, document: Path, target: str) -> None:
+    assert aicmo("suppress", target).output == "domain suppressed\n"
+    assert "already" in aicmo("suppress", "company2.example").output
+
+
+@pytest.mark.parametrize("target", ["not an address", "foo@", "", "a@b@c.example"])
+def test_what_is_neither_address_nor_domain_is_not_suppressed(aicmo: Aicmo, target: str) -> None:
+    refused = aicmo("suppress", target)
+    assert (refused.code, "an address, or a domain" in refused.errors) == (2, True)
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
@@ -137,6 +151,24 @@ def test_a_formula_in_a_lead_is_defused_in_csv(aicmo: Aicmo, document: Path) -> 
     assert "'=HYPERLINK(1)" in aicmo("export", "spring", "raw_leads").output
 
 
+def test_a_provider_without_a_key_is_told_by_check_and_hinders_no_other_source(
+    aicmo: Aicmo, document: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = {"type": "apollo", "search": {"person_titles": ["Owner"]}, "max_leads": 10}
+    enrich = {"waterfall": ["dropcontact"], "max_credits": 5}
+    text = YAML(typ="safe", pure=True).load(document.read_text(encoding="utf-8"))
+    write(document.parent, text | {"sources": [*text["sources"], search], "enrich": enrich})
+    refused = aicmo("campaign", "check", document)
+    assert refused.code == 2
+    assert "sources[1].type: found 'apollo', without a key" in refused.errors
+    assert "AICMO_DROPCONTACT_API_KEY" in refused.errors
+    aicmo("campaign", "apply", document)
+    assert json.loads(aicmo("run", "spring", "--json").output)["leads"]["sent"] == 3
+    for name in ("APOLLO", "DROPCONTACT"):
+        monkeypatch.setenv(f"AICMO_{name}_API_KEY", "a-key")
+    assert aicmo("campaign", "check", document).code == 0
+
+
 def test_every_problem_of_every_document_is_told_at_once(aicmo: Aicmo, document: Path) -> None:
     broken = document.with_name("broken.yaml")
     text = document.read_text(encoding="utf-8").replace("name: Spring", "nmae: Spring")
@@ -152,13 +184,16 @@ def test_a_missing_template_and_an_unknown_token_are_refused(aicmo: Aicmo, tmp_p
     steps = [
         {"id": "intro", "subject": "{{ frist_name }}", "body": "gone.md.j2"},
         {"id": "nudge", "body": "{{ company"},
+        {"id": "more", "body": "../secret.md.j2"},
     ]
+    (tmp_path.parent / "secret.md.j2").write_text("a secret", encoding="utf-8")
     path = write(tmp_path, campaign_document(sequences={"everyone": {"steps": steps}}))
     refused = aicmo("campaign", "check", path)
     assert refused.code == 2
     assert "sequences.everyone.steps[0].body: found no file 'gone.md.j2'" in refused.errors
     assert "first_name" in refused.errors
     assert "sequences.everyone.steps[1].body" in refused.errors
+    assert "sequences.everyone.steps[2].body: found no file '../secret.md.j2'" in refused.errors
 
 
 @pytest.mark.parametrize(
@@ -190,6 +225,15 @@ def test_a_csv_that_cannot_be_read_fails_with_its_name_and_exit_code(
     assert aicmo("export", "spring", "raw_leads").output.count("@company") == 3
 
 
+def test_a_column_that_only_a_template_names_is_missed_too(aicmo: Aicmo, document: Path) -> None:
+    text = YAML(typ="safe", pure=True).load(document.read_text(encoding="utf-8"))
+    text["sources"][0]["columns"] = {"email": "{{ row['Id'] }}@leads.example"}
+    write(document.parent, text)
+    aicmo("campaign", "apply", document)
+    failed = aicmo("run", "spring")
+    assert (failed.code, "no column 'Id'" in failed.errors) == (2, True)
+
+
 def test_an_error_of_our_own_shows_no_traceback_unless_asked(
     aicmo: Aicmo, document: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -201,7 +245,7 @@ def test_an_error_of_our_own_shows_no_traceback_unless_asked(
         aicmo("--debug", "campaign", "list")
 
 
-@pytest.mark.parametrize("as_of", ["yesterday", "2026-03-02T09:00:00"])
+@pytest.mark.parametrize("as_of", ["yesterday", "2026-03-02T09:00:00", "0001-01-01T00:00:00+14:00"])
 def test_an_instant_without_an_offset_is_refused(aicmo: Aicmo, document: Path, as_of: str) -> None:
     refused = aicmo("run", "spring", "--as-of", as_of)
     assert (refused.code, "--as-of" in refused.errors) == (2, True)

@@ -45,7 +45,7 @@ def route(workspace: Workspace, leads: int, *steps: Any) -> None:
 
 
 def send(workspace: Workspace, days: float = 0) -> Report:
-    return nurture(workspace, "spring", NOON + days * DAY)
+    return nurture(workspace, "spring", lambda: NOON + days * DAY)
 
 
 def states(workspace: Workspace) -> dict[str, int]:

@@ -1,0 +1,43 @@
+"""Several runs at once: they queue where they must, and nobody is written to twice."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from aicmo_dagster.stages.harvest import harvest
+from aicmo_dagster.stages.nurture import nurture
+from aicmo_dagster.stages.qualify import qualify_leads
+from aicmo_dagster.stages.route import route_leads
+from aicmo_dagster.stages.score import score_leads
+from aicmo_dagster.stages.workspace import Workspace
+from aicmo_dagster.store.frames import count_rows
+from aicmo_dagster_tests.samples import NOON
+from aicmo_dagster_tests.workspaces import apply, open_test_workspace
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, database_url: str) -> Iterator[Workspace]:
+    opened = open_test_workspace(tmp_path, database_url)
+    yield opened
+    opened.database.close()
+
+
+def run(workspace: Workspace, key: str) -> None:
+    for stage in (harvest, score_leads, qualify_leads, route_leads):
+        stage(workspace, key, NOON)
+    nurture(workspace, key, lambda: NOON)
+
+
+def test_two_campaigns_run_twice_at_once_write_to_each_person_once(workspace: Workspace) -> None:
+    routing = {"sequences": [{"sequence": "everyone"}], "overlap": {"cooldown_days": 30}}
+    for key in ("spring", "autumn"):
+        apply(workspace, key, 40, routing=routing)
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(run, workspace, key) for key in ("spring", "autumn") * 2]:
+            done.result()
+    with workspace.database.read() as connection:
+        routed = [count_rows(connection, "routed_leads", key) for key in ("spring", "autumn")]
+    assert sum(routed) == 40
+    assert len(list(workspace.settings.outbox.glob("*.eml"))) == 40

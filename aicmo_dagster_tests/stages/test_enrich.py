@@ -1,0 +1,229 @@
+"""Leads completed by the stand-in providers over real HTTP: nothing is paid for twice."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from aicmo_dagster.settings import Provider
+from aicmo_dagster.stages.harvest import harvest
+from aicmo_dagster.stages.providers import Time
+from aicmo_dagster.stages.report import Report
+from aicmo_dagster.stages.workspace import Workspace
+from aicmo_dagster.store.frames import read_frame
+from aicmo_dagster.store.tables import provider_calls
+from aicmo_dagster_tests.providers.accounts import GOOD
+from aicmo_dagster_tests.providers.apollo import ApolloModes
+from aicmo_dagster_tests.providers.clock import VirtualClock
+from aicmo_dagster_tests.providers.server import StandIn
+from aicmo_dagster_tests.providers.wire import Fault
+from aicmo_dagster_tests.samples import NOON
+from aicmo_dagster_tests.workspaces import apply, open_test_workspace
+
+SEARCH = {"type": "apollo", "search": {"person_locations": ["Norway"]}, "max_leads": 50}
+BOTH = {"waterfall": ["apollo", "dropcontact"], "max_credits": 500}
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+@pytest.fixture
+def providers(request: pytest.FixtureRequest, clock: VirtualClock) -> Iterator[StandIn]:
+    """Both providers; a test may ask for limits of Apollo's requests by window."""
+    modes = ApolloModes(limits=getattr(request, "param", None))
+    with StandIn(clock=clock, apollo=modes).running() as stand_in:
+        yield stand_in
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, database_url: str, providers: StandIn) -> Iterator[Workspace]:
+    opened = open_test_workspace(
+        tmp_path,
+        database_url,
+        apollo=Provider(f"{providers.url}/apollo", GOOD),
+        dropcontact=Provider(f"{providers.url}/dropcontact", GOOD),
+    )
+    yield opened
+    opened.database.close()
+
+
+Harvest = Callable[..., Report]
+
+
+@pytest.fixture
+def run(workspace: Workspace, clock: VirtualClock) -> Harvest:
+    """Harvests a campaign under the stand-in's clock."""
+
+    def now() -> datetime:
+        return datetime.fromtimestamp(clock.now(), UTC)
+
+    virtual = Time(now=now, sleep=clock.sleep, monotonic=clock.now, jitter=lambda: 0.5)
+
+    def harvest_campaign(key: str = "spring", at: datetime = NOON) -> Report:
+        return harvest(workspace, key, at, virtual)
+
+    return harvest_campaign
+
+
+def campaign(workspace: Workspace, key: str = "spring", **changes: Any) -> None:
+    apply(workspace, key, 0, **({"sources": [SEARCH], "enrich": BOTH} | changes))
+
+
+def addresses(workspace: Workspace, key: str = "spring") -> dict[str, str | None]:
+    """External id to address of every lead."""
+    with workspace.database.read() as connection:
+        leads = read_frame(connection, "raw_leads", key)
+    plain = leads.astype(object).where(leads.notna(), None)
+    return dict(zip(plain["external_id"], plain["email"], strict=True))
+
+
+def call_states(workspace: Workspace) -> list[str]:
+    with workspace.database.read() as connection:
+        return sorted(connection.scalars(sa.select(provider_calls.c.state)))
+
+
+def test_a_search_is_paged_and_completed_by_the_waterfall(
+    workspace: Workspace, providers: StandIn, run: Harvest
+) -> None:
+    campaign(workspace)
+    report = run()
+    found = addresses(workspace)
+    true = {person.id: person.email for person in providers.people}
+    assert report.rows_in == len(found) > 20
+    complete = {lead: email for lead, email in found.items() if email}
+    assert len(complete) > len(found) / 2
+    assert all(email == true[lead] for lead, email in complete.items())
+    assert providers.ledger.spent() == sum(
+        report.figures[f"{name}_credits"] for name in ("apollo", "dropcontact")
+    )
+
+
+def test_a_second_harvest_pays_for_nobody_again(
+    workspace: Workspace, providers: StandIn, run: Harvest
+) -> None:
+    campaign(workspace)
+    run()
+    paid, before = providers.ledger.spent(), addresses(workspace)
+    run(at=NOON + timedelta(days=1))
+    assert addresses(workspace) == before
+    assert providers.ledger.spent() == paid
+    assert not providers.ledger.paid_twice("apollo")
+
+
+def test_what_one_campaign_paid_for_serves_another(
+    workspace: Workspace, providers: StandIn, run: Harvest
+) -> None:
+    campaign(workspace)
+    campaign(workspace, "autumn")
+    run()
+    paid = providers.ledger.spent()
+    report = run("autumn")
+    assert providers.ledger.spent() == paid
+    assert report.figures["apollo: cache hits"] > 0
+    assert addresses(workspace, "autumn") == addresses(workspace)
+
+
+def test_an_answer_that_is_no_longer_fresh_is_asked_for_again(
+    workspace: Workspace, providers: StandIn, run: Harvest
+) -> None:
+    campaign(workspace, enrich=BOTH | {"fresh_days": 30})
+    run()
+    paid = providers.ledger.spent()
+    missing = sum(email is None for email in addresses(workspace).values())
+    run(at=NOON + timedelta(days=31))
+    assert 0 < providers.ledger.spent() - paid <= 2 * missing
+
+
+def test_the_budget_stops_the_harvest_cleanly(
+    workspace: Workspace, providers: StandIn, run: Harvest
+) -> None:
+    campaign(workspace, enrich=BOTH | {"max_credits": 13})
+    report = run()
+    assert providers.ledger.spent() <= 13
+    assert report.figures["not_tried: no_credits"] > 0
+
+
+def test_a_call_whose_outcome_is_unknown_is_never_repeated(
+    workspace: Workspace, providers: StandIn, run: Harvest
+) -> None:
+    campaign(workspace, enrich=BOTH | {"waterfall": ["apollo"]})
+    providers.faults.set(Fault("bulk_match", nth=(1,), drop_after_charge=True))
+    run()
+    assert "unknown" in call_states(workspace)
+    paid = providers.ledger.spent()
+    run(at=NOON + timedelta(days=1))
+    assert providers.ledger.spent() == paid
+    assert not providers.ledger.paid_twice("apollo")
+
+
+def test_a_source_without_a_key_is_told_and_the_others_are_harvested(
+    tmp_path: Path, workspace: Workspace, run: Harvest
+) -> None:
+    keyless = replace(workspace.settings, apollo=Provider("http://127.0.0.1:1"))
+    csv = {"type": "csv", "path": "leads.csv", "columns": {"email": "Email"}}
+    apply(workspace, "spring", 4, sources=[csv, SEARCH], enrich=BOTH)
+    report = harvest(Workspace(keyless, workspace.database), "spring", NOON)
+    assert report.rows_out == 4
+    assert any("AICMO_APOLLO_API_KEY" in note for note in report.notes)
+
+
+def test_a_batch_that_is_not_ready_is_collected_by_a_later_run(
+    workspace: Workspace, providers: StandIn, run: Harvest
+) -> None:
+    providers.dropcontact.modes.ready_after = None
+    campaign(workspace)
+    first = run()
+    assert first.figures["dropcontact: not ready, collected by a later run"] > 0
+    before = addresses(workspace)
+    submitted = len(providers.ledger.calls("/enrich/all"))
+    providers.dropcontact.modes.ready_after = 1
+    run(at=NOON + timedelta(days=1))
+    found = [lead for lead, email in addresses(workspace).items() if email and not before[lead]]
+    assert found
+    assert (
+        len([c for c in providers.ledger.calls() if c.charged and c.provider == "dropcontact"]) == 1
+    )
+    assert submitted > 1
+    assert call_states(workspace).count("pending") == 0
+
+
+@pytest.mark.parametrize("providers", [{"minute": 100, "hour": 2, "day": 1000}], indirect=True)
+def test_an_hourly_limit_parks_the_provider_and_says_until_when(
+    workspace: Workspace, providers: StandIn, run: Harvest
+) -> None:
+    campaign(workspace, enrich=BOTH | {"waterfall": ["apollo"]})
+    report = run()
+    assert len(providers.ledger.calls("bulk_match")) == 2
+    assert any("until" in note for note in report.notes)
+    assert call_states(workspace).count("done") == 2
+
+
+def test_csv_leads_are_completed_too_and_keep_their_ids(
+    workspace: Workspace, providers: StandIn, run: Harvest
+) -> None:
+    known = next(p for p in providers.people[10:] if p.apollo == "verified")
+    columns = {
+        "first_name": "First",
+        "last_name": "Last",
+        "company": "Account",
+        "domain": "Website",
+    }
+    csv = {"type": "csv", "path": "leads.csv", "columns": columns}
+    path = apply(workspace, "spring", 0, sources=[csv], enrich=BOTH)
+    row = f"{known.first_name},{known.last_name},{known.company},{known.domain}"
+    path.write_text(f"First,Last,Account,Website\n{row}\n", encoding="utf-8")
+    run()
+    with workspace.database.read() as connection:
+        first = read_frame(connection, "raw_leads", "spring")
+    assert list(first["email"]) == [known.email]
+    assert list(first["source"]) == ["csv-1"]
+    run(at=NOON + timedelta(days=1))
+    with workspace.database.read() as connection:
+        second = read_frame(connection, "raw_leads", "spring")
+    assert list(second["lead_id"]) == list(first["lead_id"])
