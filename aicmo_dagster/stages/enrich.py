@@ -21,16 +21,17 @@ import sqlalchemy as sa
 
 from aicmo_dagster.domain import normalise
 from aicmo_dagster.domain.campaigns import Enrich
-from aicmo_dagster.domain.tokens import person_key
+from aicmo_dagster.domain.tokens import address_key, normal_address, person_key
 from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.sources.apollo import LARGEST_MATCH
 from aicmo_dagster.sources.dropcontact import LARGEST_BATCH, Collected
 from aicmo_dagster.sources.http import OutcomeUnknown
-from aicmo_dagster.sources.people import NOT_ASKED, Answered, Asked
+from aicmo_dagster.sources.people import DO_NOT_CONTACT, NOT_ASKED, Answered, Asked
 from aicmo_dagster.stages.providers import Providers, key_of
 from aicmo_dagster.store import provider_calls
 from aicmo_dagster.store.frames import read_frame
 from aicmo_dagster.store.provider_answers import Answer, fresh_answers, put_answers
+from aicmo_dagster.store.suppressions import suppress
 from aicmo_dagster.store.workers import has_ended, this_worker
 
 TEXT = pd.ArrowDtype(pyarrow.string())
@@ -262,6 +263,7 @@ class Enrichment:
         ]
         with self.providers.workspace.database.write() as connection:
             put_answers(connection, stored)
+            self._suppress_objectors(connection, provider, answers)
             provider_calls.finish_call(
                 connection,
                 call,
@@ -272,6 +274,17 @@ class Enrichment:
                 now=self.now,
             )
         self._settle(stored, missing)
+
+    def _suppress_objectors(
+        self, connection: sa.Connection, provider: str, answers: Mapping[str, Answered]
+    ) -> None:
+        """Whoever told the provider not to be written to is not, by any campaign."""
+        secret_key = self.providers.workspace.settings.secret_key()
+        for answer in answers.values():
+            if answer.status == DO_NOT_CONTACT and answer.doubtful:
+                hashed = address_key(secret_key, normal_address(answer.doubtful))
+                reason = "does not want to be contacted"
+                suppress(connection, "address", hashed, reason, provider, self.now)
 
     def _finish(self, call: int, *, state: Any, detail: str = "", **known: Any) -> None:
         values = {"credits": None, "request_id": None, **known}

@@ -70,7 +70,7 @@ class ApolloStandIn:
         self._by_profile = {person.linkedin: person for person in people}
         self._by_name = {(p.first_name, p.last_name, p.domain): p for p in people}
         names = modes.limit_names or windows.NEW_NAMES
-        self._windows = windows.Windows(modes.limits or {}, names)
+        self.windows = windows.Windows(modes.limits or {}, names)
         self._chance = random.Random(11)
         self._lock = threading.Lock()
 
@@ -88,7 +88,7 @@ class ApolloStandIn:
         endpoint = endpoints.get((request.method, request.path))
         if endpoint is None:
             return self._gone(request.path)
-        admission = self._windows.admit(key, request.path, self._now())
+        admission = self.windows.admit(key, request.path, self._now())
         if admission.spent:
             return self._limited(request.path, admission)
         answer = endpoint(key, request.values)

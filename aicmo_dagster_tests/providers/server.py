@@ -95,13 +95,17 @@ class StandIn:
         inner = Request(request.method, "/" + "/".join(rest), request.headers, request.values)
         given = (fault.instead() if fault else None) or players[provider].handle(inner)
         given = fault.bent(given) if fault and fault.status is None else given
+        self._book(provider, inner, given)
+        return given
+
+    def _book(self, provider: str, request: Request, given: Reply) -> None:
         headers = request.headers
         self.ledger.add(
             Entry(
                 provider=provider,
                 key=headers.get("x-api-key") or headers.get("x-access-token") or "",
                 method=request.method,
-                path=inner.path,
+                path=request.path,
                 status=given.status,
                 charged=given.charged,
                 refunded=given.refunded,
@@ -109,7 +113,6 @@ class StandIn:
                 at=self.now(),
             )
         )
-        return given
 
     def _controlled(self, request: Request) -> Reply:
         if request.path == "/__ctl/faults" and request.method == "PUT":

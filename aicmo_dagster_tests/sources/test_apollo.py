@@ -209,7 +209,7 @@ def test_10_an_empty_header_means_no_limit(stand_in: StandIn, apollo: Apollo):
 def test_the_limits_of_both_families_of_headers_are_read(
     stand_in: StandIn, apollo: Apollo, names: dict[str, tuple[str, str, str]]
 ):
-    stand_in.apollo._windows = Windows({"minute": 20, "day": 600}, names)
+    stand_in.apollo.windows = Windows({"minute": 20, "day": 600}, names)
     apollo.search({"q_keywords": "x"}, 1, 10)
     limits = apollo.search({"q_keywords": "x"}, 1, 10).limits
     none = Window(None, None, None)
@@ -225,7 +225,7 @@ def test_a_used_up_minute_is_waited_out_as_windows_open(
     stand_in: StandIn, apollo: Apollo, clock: VirtualClock, told: str
 ):
     stand_in.apollo.modes.retry_after = told
-    stand_in.apollo._windows = Windows({"minute": 2}, windows.NEW_NAMES)
+    stand_in.apollo.windows = Windows({"minute": 2}, windows.NEW_NAMES)
     for _ in range(3):
         apollo.search({"q_keywords": "x"}, 1, 10)
     assert clock.slept == [61.0]
@@ -236,7 +236,7 @@ def test_8_16_a_used_up_hour_parks_the_search_and_nothing_else(
 ):
     """Its 429 is JSON within JSON, as in the documentation."""
     stand_in.apollo.modes.retry_after = "none"
-    stand_in.apollo._windows = Windows({"hour": 1}, windows.NEW_NAMES)
+    stand_in.apollo.windows = Windows({"hour": 1}, windows.NEW_NAMES)
     apollo.search({"q_keywords": "x"}, 1, 10)
     with pytest.raises(RateLimited) as caught:
         apollo.search({"q_keywords": "x"}, 1, 10)
@@ -565,7 +565,7 @@ def test_20_a_lost_answer_is_of_unknown_outcome_and_the_balance_tells(
 def test_9_20_a_limit_in_the_midst_of_batches_repeats_no_spending(
     stand_in: StandIn, apollo: Apollo, clock: VirtualClock
 ):
-    stand_in.apollo._windows = Windows({"minute": 2}, windows.NEW_NAMES)
+    stand_in.apollo.windows = Windows({"minute": 2}, windows.NEW_NAMES)
     for start in range(8, 58, 10):
         assert apollo.match(asked(*stand_in.people[start : start + 10])).credits == 10
     assert clock.slept == [61.0, 61.0]

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from aicmo_dagster.domain.tokens import address_key
 from aicmo_dagster.settings import Provider
 from aicmo_dagster.stages.harvest import harvest
 from aicmo_dagster.stages.providers import Time
 from aicmo_dagster.stages.report import Report
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.frames import read_frame
+from aicmo_dagster.store.suppressions import suppressed
 from aicmo_dagster.store.tables import provider_calls
 from aicmo_dagster_tests.providers.accounts import GOOD
 from aicmo_dagster_tests.providers.apollo import ApolloModes
@@ -227,3 +229,17 @@ def test_csv_leads_are_completed_too_and_keep_their_ids(
     with workspace.database.read() as connection:
         second = read_frame(connection, "raw_leads", "spring")
     assert list(second["lead_id"]) == list(first["lead_id"])
+
+
+def test_whoever_objects_at_a_provider_is_suppressed_everywhere(
+    workspace: Workspace, providers: StandIn, run: Harvest
+) -> None:
+    person = next(p for p in providers.people[10:] if p.apollo == "unavailable")
+    objection = {"email": person.email, "qualification": "Do_Not_Contact@pro"}
+    providers.dropcontact.modes.qualifications = {person.id: [objection]}
+    campaign(workspace)
+    run()
+    secret_key = workspace.settings.secret_key()
+    with workspace.database.read() as connection:
+        assert suppressed(connection, [address_key(secret_key, person.email)])
+    assert addresses(workspace)[person.id] is None
