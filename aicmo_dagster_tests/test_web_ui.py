@@ -55,6 +55,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         children = psutil.Process(dev.pid).children(recursive=True)
         yield address
         dev.send_signal(signal.SIGTERM)
+        time.sleep(0.2)
+        dev.send_signal(signal.SIGTERM)
         assert dev.wait(timeout=40) == 0
     _, alive = psutil.wait_procs(children, timeout=20)
     assert alive == []

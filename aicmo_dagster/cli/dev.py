@@ -102,6 +102,8 @@ def _fail_if_ended(processes: list[Process]) -> None:
 
 def _stop(processes: list[Process]) -> None:
     """Asks every process group to end, the last started first, and ends what has not by then."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # a second one would leave processes behind
     for process in reversed(processes):
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGINT)
