@@ -17,7 +17,7 @@ DG_HOME = $(abspath $(VENV))/dagster
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo dev test lint
+.PHONY: help demo dev test lint bench
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -37,6 +37,9 @@ lint: $(VENV)/.installed-tools ## check style, format, types and that the defini
 	$(VENV)/bin/mypy
 	@mkdir -p $(DG_HOME) && cp dagster.yaml $(DG_HOME)/
 	DAGSTER_HOME=$(DG_HOME) $(VENV)/bin/dg check defs
+
+bench: $(VENV)/.installed-tools ## run the benchmarks, or with BENCH="NAME..." some of them
+	$(VENV)/bin/python -m aicmo_dagster_tests.bench $(BENCH)
 
 # The stamps are older than what they depend on as soon as a dependency or a pin changes.
 $(VENV)/.installed: $(PINS) | $(VENV)/bin/pip
