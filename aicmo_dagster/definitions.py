@@ -5,13 +5,15 @@ import dagster as dg
 from aicmo_dagster.defs.assets import ASSETS
 from aicmo_dagster.defs.checks import CHECKS
 from aicmo_dagster.defs.jobs import JOBS
-from aicmo_dagster.defs.resources import Clock, WorkspaceResource
+from aicmo_dagster.defs.resources import RESOURCES
+from aicmo_dagster.defs.sensors import SENSORS
 
 defs = dg.Definitions(
     assets=ASSETS,
     asset_checks=CHECKS,
     jobs=JOBS,
-    resources={"workspace": WorkspaceResource(), "clock": Clock()},
+    sensors=SENSORS,
+    resources=RESOURCES,
     # A chain has nothing to run in parallel, and a process for each step costs twenty times more.
     executor=dg.in_process_executor,
 )

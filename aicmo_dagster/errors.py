@@ -33,6 +33,10 @@ class Problem:
         return f"{place}: found {self.found}; expected {self.expected}"
 
 
+class Transient(AicmoError):
+    """It could not be done now, and may well be later: a server is down, a lock is held."""
+
+
 class RunFailed(AicmoError):
     """A run failed; it asks for the exit code of what made it fail."""
 

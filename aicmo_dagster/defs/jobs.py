@@ -1,8 +1,12 @@
-"""The jobs: runs of the assets under a name. Not here: when they run."""
+"""The jobs: runs of the assets under a name. Not here: when they run (`sensors`)."""
+
+from typing import Any
 
 import dagster as dg
 
-from aicmo_dagster.defs.assets import ASSETS
+from aicmo_dagster.defs.assets import ASSETS, failure_of, log_done, run_campaigns
+from aicmo_dagster.defs.resources import RESOURCES, Clock
+from aicmo_dagster.stages.workspace import Workspace
 
 lead_pipeline_job = dg.define_asset_job(
     "lead_pipeline_job",
@@ -20,4 +24,40 @@ nurture_job = dg.define_asset_job(
     description="Send what is due in a campaign.",
 )
 
-JOBS = [lead_pipeline_job, full_pipeline_job, nurture_job]
+
+class SharedNurture(dg.Config):
+    """The campaigns whose mail is due.
+
+    Args:
+        campaigns: Their keys.
+    """
+
+    campaigns: list[str]
+
+
+@dg.op
+def nurture_campaigns(
+    context: dg.OpExecutionContext,
+    config: SharedNurture,
+    workspace: dg.ResourceParam[Workspace],
+    clock: Clock,
+) -> None:
+    """Sends what is due in each campaign; the failure of one is its own."""
+    stage = "nurture_sends"
+    done, failures = run_campaigns(stage, config.campaigns, workspace, clock, context.run.run_id)
+    log_done(context, stage, done)
+    if failures:
+        raise failure_of(failures, context) from None
+
+
+@dg.job(
+    description="Send what is due in many campaigns: a run for each would cost far more.",
+    # Bound here, since Dagster would bind them by copying the sensors that name this job.
+    resource_defs=RESOURCES,
+)
+def shared_nurture_job() -> None:
+    """One step for all campaigns."""
+    nurture_campaigns()
+
+
+JOBS: list[Any] = [lead_pipeline_job, full_pipeline_job, nurture_job, shared_nurture_job]

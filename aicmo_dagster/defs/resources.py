@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
 
@@ -34,3 +35,6 @@ class Clock(dg.ConfigurableResource):
         if not self.as_of:
             return datetime.now(UTC)
         return datetime.fromisoformat(self.as_of).astimezone(UTC)
+
+
+RESOURCES: dict[str, Any] = {"workspace": WorkspaceResource(), "clock": Clock()}

@@ -5,7 +5,7 @@ Not here: reading YAML (`documents`), the languages of conditions (`conditions`)
 """
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cache
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
@@ -52,6 +52,18 @@ def _cron(expression: str) -> str:
 def _zones() -> frozenset[str]:
     # A walk over the folders of the time zone database, 0.1 s.
     return frozenset(available_timezones() - {"localtime", "Factory"})
+
+
+def _blackout(text: str) -> str:
+    """A day, or an ISO 8601 interval of days."""
+    first, _, last = text.partition("/")
+    try:
+        in_order = date.fromisoformat(first) <= date.fromisoformat(last or first)
+    except ValueError:
+        in_order = False
+    if not in_order:
+        raise ValueError("a day such as 2026-12-24, or days such as 2026-12-24/2027-01-01")
+    return text
 
 
 def _zone(name: str) -> str:
@@ -103,6 +115,7 @@ def _their_column(text: str) -> str:
 
 Cron = Annotated[str, AfterValidator(_cron)]
 Zone = Annotated[str, AfterValidator(_zone)]
+Blackout = Annotated[str, AfterValidator(_blackout)]
 Address = Annotated[str, AfterValidator(_address)]
 CountryCode = Annotated[str, AfterValidator(_country)]
 OneLine = Annotated[str, AfterValidator(_one_line), Field(min_length=1)]
@@ -119,7 +132,7 @@ Days = Annotated[int, Field(ge=0, le=3650)]
 
 
 class Schedule(Section):
-    """Cron expressions of the stages and jobs, in one time zone."""
+    """Cron expressions of the jobs, in one time zone; on the days of `blackout` nothing starts."""
 
     harvest: Cron | None = None
     nurture: Cron | None = None
@@ -127,6 +140,8 @@ class Schedule(Section):
     report: Cron | None = None
     full_pipeline: Cron | None = None
     timezone: Zone = "UTC"
+    enabled: bool = True
+    blackout: list[Blackout] = Field(default=[])
 
 
 class Outcome(Section):

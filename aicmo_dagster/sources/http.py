@@ -16,7 +16,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from aicmo_dagster.errors import AicmoError
+from aicmo_dagster.errors import AicmoError, Transient
 from aicmo_dagster.sources.refusals import Refusal, json_object, read_refusal, without
 
 _CHUNK = 1 << 16
@@ -83,7 +83,7 @@ class OutcomeUnknown(AicmoError):
     """
 
 
-class Unavailable(AicmoError):
+class Unavailable(Transient):
     """The provider cannot be reached, or keeps failing at what is safe to repeat: try later."""
 
 

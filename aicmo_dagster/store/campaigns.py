@@ -56,7 +56,7 @@ def apply_campaign(
 ) -> tuple[StoredCampaign, bool]:
     """The campaign is active in just this form; tells whether that took a new version."""
     key = campaign.campaign
-    form = {
+    form: dict[str, Any] = {
         "document": campaign.model_dump(mode="json", by_alias=True),
         "templates": templates,
         "folder": str(folder),
@@ -66,12 +66,14 @@ def apply_campaign(
     current = None if row.version == 0 else _version_row(connection, key, row.version)
     if current is not None and current.digest == digest:
         if row.state != ACTIVE:
-            _update(connection, key, state=ACTIVE, updated_at=now)
+            _update(connection, key, state=ACTIVE, updated_at=now, scheduled_since=now)
         return load_campaign(connection, key), False
     version = row.version + 1
     _add_version(connection, key, version, form, digest=digest, now=now)
     named = {"name": campaign.name, "owner": campaign.owner}
-    _update(connection, key, version=version, state=ACTIVE, updated_at=now, **named)
+    schedule = json.dumps(form["document"]["schedule"], sort_keys=True)
+    scheduled = _rescheduled(row, schedule, now)
+    _update(connection, key, version=version, state=ACTIVE, updated_at=now, **named, **scheduled)
     return load_campaign(connection, key), True
 
 
@@ -139,6 +141,13 @@ def _locked_row(connection: sa.Connection, campaign: Campaign, now: datetime) ->
         updated_at=now,
     )
     return _row(connection, key, lock=True)
+
+
+def _rescheduled(row: sa.Row, schedule: str, now: datetime) -> dict[str, object]:
+    """The schedule, and since when it counts: an edit does not fire for the past."""
+    if row.schedule == schedule and row.state == ACTIVE:
+        return {}
+    return {"schedule": schedule, "scheduled_since": now}
 
 
 def _row(connection: sa.Connection, key: str, *, lock: bool = False) -> sa.Row:

@@ -104,7 +104,7 @@ def open_database(url: str) -> Database:
             with database.write() as connection:
                 migrations.upgrade(connection)
     except sa.exc.DBAPIError as error:
-        refusal = unreachable(database.engine, error)
+        refusal: AicmoError = unreachable(database.engine, error)
     except AicmoError as error:
         refusal = error
     else:

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from aicmo_dagster.errors import AicmoError
+from aicmo_dagster.errors import AicmoError, Transient
 
 BUSY_SECONDS = 30
 """How long a writer waits for its turn on SQLite."""
@@ -51,19 +51,19 @@ def make_engine(url: str) -> sa.Engine:
     raise AicmoError(f"{_VARIABLE}: {parsed.get_backend_name()} is not known here; use {_SHAPES}")
 
 
-def unreachable(engine: sa.Engine, error: Exception) -> AicmoError:
+def unreachable(engine: sa.Engine, error: Exception) -> Transient:
     """What to raise for the driver's `error`: host, database and a reason, no more of the URL."""
     said = str(error)
     reason = next((words for part, words in _REASONS.items() if part in said), None)
     because = f" ({reason})" if reason else ""
     if engine.dialect.name == "sqlite":
-        return AicmoError(
+        return Transient(
             f"{_VARIABLE}: {engine.url.database} cannot be used{because}; "
             "mend or move that file, or name another"
         )
     host = engine.url.host or engine.url.query.get("host") or "the local socket"
     database = engine.url.database or "of the user's name"
-    return AicmoError(
+    return Transient(
         f"{_VARIABLE}: PostgreSQL at {host}, database {database}, cannot be used{because}; "
         "check that it runs and that the variable is right"
     )

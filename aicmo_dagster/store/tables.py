@@ -116,6 +116,8 @@ campaigns = sa.Table(
     sa.Column("state", sa.Text(), nullable=False),
     sa.Column("created_at", UtcInstant(), nullable=False),
     sa.Column("updated_at", UtcInstant(), nullable=False),
+    sa.Column("schedule", sa.Text(), nullable=False, server_default="{}"),
+    sa.Column("scheduled_since", UtcInstant()),
 )
 
 campaign_versions = sa.Table(
@@ -301,4 +303,68 @@ models = sa.Table(
     sa.Column("document", sa.Text(), nullable=False),
     sa.Column("metrics", sa.Text(), nullable=False),
     sa.Column("trained_at", UtcInstant(), nullable=False),
+)
+
+clocks = sa.Table(
+    "clocks",
+    metadata,
+    sa.Column("campaign", sa.Text(), nullable=False),
+    sa.Column("job", sa.Text(), nullable=False),
+    sa.Column("dealt_until", UtcInstant(), nullable=False),
+    sa.PrimaryKeyConstraint("campaign", "job"),
+)
+
+ticks = sa.Table(
+    "ticks",
+    metadata,
+    sa.Column("campaign", sa.Text(), nullable=False),
+    sa.Column("job", sa.Text(), nullable=False),
+    sa.Column("due_at", UtcInstant(), nullable=False),
+    sa.Column("run_key", sa.Text(), nullable=False),
+    sa.Column("state", sa.Text(), nullable=False),
+    sa.Column("reason", sa.Text(), nullable=False),
+    sa.Column("claimed_at", UtcInstant(), nullable=False),
+    sa.Column("finished_at", UtcInstant()),
+    sa.PrimaryKeyConstraint("campaign", "job", "due_at"),
+)
+sa.Index(
+    "ix_ticks_open",
+    ticks.c.run_key,
+    sqlite_where=ticks.c.state == "claimed",
+    postgresql_where=ticks.c.state == "claimed",
+)
+
+stage_states = sa.Table(
+    "stage_states",
+    metadata,
+    sa.Column("campaign", sa.Text(), nullable=False),
+    sa.Column("stage", sa.Text(), nullable=False),
+    sa.Column("succeeded_at", UtcInstant()),
+    sa.Column("succeeded_in", sa.Text()),
+    sa.Column("failed_at", UtcInstant()),
+    sa.Column("failed_in", sa.Text()),
+    sa.Column("failure", sa.Text(), nullable=False),
+    sa.PrimaryKeyConstraint("campaign", "stage"),
+)
+
+stage_results = sa.Table(
+    "stage_results",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
+    sa.Column("campaign", sa.Text(), nullable=False),
+    sa.Column("stage", sa.Text(), nullable=False),
+    sa.Column("run_id", sa.Text(), nullable=False),
+    sa.Column("started_at", UtcInstant(), nullable=False),
+    sa.Column("finished_at", UtcInstant(), nullable=False),
+    sa.Column("succeeded", sa.Boolean(), nullable=False),
+    sa.Column("rows_in", sa.BigInteger()),
+    sa.Column("rows_out", sa.BigInteger()),
+    sa.Column("figures", sa.Text(), nullable=False),
+    sa.Column("failure", sa.Text(), nullable=False),
+)
+sa.Index(
+    "ix_stage_results_stage",
+    stage_results.c.campaign,
+    stage_results.c.stage,
+    stage_results.c.finished_at,
 )

@@ -1,0 +1,187 @@
+"""The continuous cron: which runs are to start now, and what became of those that did.
+
+Not here: the maths of crons (`domain.schedules`), or Dagster, which starts runs (`defs.sensors`).
+"""
+
+import hashlib
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import sqlalchemy as sa
+
+from aicmo_dagster.domain.schedules import Tick, due_ticks, is_blacked_out
+from aicmo_dagster.domain.schemas import STAGES
+from aicmo_dagster.stages.workspace import Workspace
+from aicmo_dagster.store import ticks
+from aicmo_dagster.store.due import campaigns_with_mail
+from aicmo_dagster.store.results import StageState, all_states, states_of
+
+AT_ONCE = 25
+"""Runs asked for in one look: after a downtime what is due is spread over several."""
+
+PATIENCE = timedelta(minutes=2)
+"""After this, a claimed tick without a run is asked for again: whoever took it has died."""
+
+SHARED = "nurture"
+"""The job whose ticks share a run: it is due often, and a run of its own costs 2 CPU seconds."""
+
+FOLLOWING = STAGES[:4]
+"""The stages that follow when the one before changed. Mail goes out by its schedule alone."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A run to start.
+
+    Args:
+        job: The scheduled job, or `follow`.
+        campaigns: For whom; several only for the shared job.
+        run_key: One key, one run.
+        stages: The stages of a `follow`.
+        due_at: The tick, or the change that is followed.
+    """
+
+    job: str
+    campaigns: tuple[str, ...]
+    run_key: str
+    due_at: datetime
+    stages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look at the clock found.
+
+    Args:
+        requests: The runs to start, oldest tick first.
+        campaigns: All active campaigns.
+        skipped: Tick to why nothing is started for it.
+    """
+
+    requests: list[Request]
+    campaigns: set[str]
+    skipped: dict[Tick, str]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How the run of a key ended."""
+
+    run_id: str
+    succeeded: bool
+
+
+def open_run_keys(workspace: Workspace) -> set[str]:
+    """The keys of runs that were asked for and have not ended, as far as is known."""
+    with workspace.database.read() as connection:
+        return {claimed.run_key for claimed in ticks.open_ticks(connection)}
+
+
+def settle(workspace: Workspace, ended: Mapping[str, Ended], now: datetime) -> None:
+    """The ticks of the runs that have ended say what became of them.
+
+    In a shared run each campaign has its own end: the others' failures are not its failure.
+    """
+    if not ended:
+        return
+    with workspace.database.write() as connection:
+        for claimed in ticks.open_ticks(connection):
+            if run := ended.get(claimed.run_key):
+                state, reason = _end_of(connection, claimed.tick, run)
+                ticks.finish_tick(connection, claimed.tick, state, reason, now)
+
+
+def look(workspace: Workspace, busy: Mapping[str, str], started: Set[str], now: datetime) -> Look:
+    """Takes the ticks that are due, each once, and tells which runs to start.
+
+    Args:
+        workspace: The settings and the database.
+        busy: Campaign to the id of the run of it that has not ended.
+        started: The keys of runs that exist.
+        now: The instant of looking.
+    """
+    with workspace.database.read() as connection:
+        schedules = ticks.active_schedules(connection)
+        due = due_ticks(schedules, ticks.dealt_until(connection), now)[:AT_ONCE]
+        claimed = ticks.open_ticks(connection)
+        states = all_states(connection)
+        wants_mail = any(tick.job == SHARED for tick in due)
+        with_mail = campaigns_with_mail(connection, now) if wants_mail else set()
+    occupied = {c.tick.campaign: f"for {c.run_key}" for c in claimed} | dict(busy)
+    skipped = {t: f"run {occupied[t.campaign]} still goes" for t in due if t.campaign in occupied}
+    quiet = {t for t in due if t.job == SHARED and t.campaign not in with_mail}
+    lost = [c for c in claimed if c.run_key not in started and c.claimed_at < now - PATIENCE]
+    requests = [*_requests({c.tick: c.run_key for c in lost})]
+    requests += _claim(workspace, due, skipped, quiet, now)
+    resting = {key for key, s in schedules.items() if not s.enabled or is_blacked_out(s, now)}
+    asked = {campaign for request in requests for campaign in request.campaigns}
+    free = schedules.keys() & states.keys() - occupied.keys() - resting - asked
+    requests += _follow({key: states[key] for key in sorted(free)})
+    return Look(requests[:AT_ONCE], set(schedules), skipped)
+
+
+def _claim(
+    workspace: Workspace,
+    due: list[Tick],
+    skipped: Mapping[Tick, str],
+    quiet: Set[Tick],
+    now: datetime,
+) -> list[Request]:
+    """The runs of those of `due` that are ours to do."""
+    if not due:
+        return []
+    shared = [t for t in due if t.job == SHARED and t not in quiet and t not in skipped]
+    digest = hashlib.sha256("".join(tick.key for tick in shared).encode()).hexdigest()[:16]
+    run_keys = {t: f"{SHARED}:{digest}" if t.job == SHARED else t.key for t in due}
+    with workspace.database.write() as connection:
+        ours = ticks.claim_ticks(connection, due, run_keys, skipped, quiet, now)
+    return _requests({tick: run_keys[tick] for tick in ours})
+
+
+def _requests(run_keys: Mapping[Tick, str]) -> list[Request]:
+    """One request a key, in order of the ticks."""
+    by_key: dict[str, list[Tick]] = {}
+    for tick in sorted(run_keys):
+        by_key.setdefault(run_keys[tick], []).append(tick)
+    return [
+        Request(members[0].job, tuple(t.campaign for t in members), key, members[0].at)
+        for key, members in by_key.items()
+    ]
+
+
+def _follow(states: Mapping[str, Mapping[str, StageState]]) -> list[Request]:
+    """Runs of what lies after a stage that changed, unless it was tried since then."""
+    requests = []
+    for campaign, known in states.items():
+        for above, below in pairwise(FOLLOWING):
+            changed = known[above].succeeded_at if above in known else None
+            if changed is None or known[above].has_failed:
+                break
+            if _last_tried(known.get(below)) < changed:
+                stages = FOLLOWING[FOLLOWING.index(below) :]
+                key = f"{campaign}:follow:{above}:{changed.isoformat()}"
+                requests.append(Request("follow", (campaign,), key, changed, stages))
+                break
+    return sorted(requests, key=lambda request: (request.due_at, request.campaigns))
+
+
+def _last_tried(state: StageState | None) -> datetime:
+    tried = (state.succeeded_at, state.failed_at) if state else ()
+    return max((at for at in tried if at is not None), default=datetime.min.replace(tzinfo=UTC))
+
+
+def _end_of(connection: sa.Connection, tick: Tick, run: Ended) -> tuple[str, str]:
+    """The state of a tick whose run has ended, and why if it failed."""
+    states = states_of(connection, tick.campaign)
+    failures = [
+        f"{stage}: {state.failure}"
+        for stage, state in states.items()
+        if state.has_failed and state.failed_in == run.run_id
+    ]
+    if failures:
+        return ticks.FAILED, "; ".join(failures)
+    if run.succeeded or any(state.succeeded_in == run.run_id for state in states.values()):
+        return ticks.SUCCEEDED, ""
+    return ticks.FAILED, f"run {run.run_id} ended before it was done"

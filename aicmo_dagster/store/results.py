@@ -1,0 +1,123 @@
+"""What each stage did for each campaign: how it stands now, and its history.
+
+Not here: the rows a stage made (`frames`), or why a lead went on (`decisions`).
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from aicmo_dagster.store.tables import stage_results, stage_states
+
+_STATES = stage_states.c
+
+
+@dataclass(frozen=True)
+class StageState:
+    """How a stage of a campaign stands.
+
+    Args:
+        succeeded_at: When it was last done.
+        succeeded_in: The run that did it.
+        failed_at: When it last failed.
+        failed_in: The run in which it did.
+        failure: Why, free of personal data; empty if it never failed.
+    """
+
+    succeeded_at: datetime | None
+    succeeded_in: str | None
+    failed_at: datetime | None
+    failed_in: str | None
+    failure: str
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether its latest attempt failed."""
+        if self.failed_at is None:
+            return False
+        return self.succeeded_at is None or self.failed_at > self.succeeded_at
+
+
+def record_success(
+    connection: sa.Connection,
+    campaign: str,
+    stage: str,
+    *,
+    run_id: str,
+    started_at: datetime,
+    finished_at: datetime,
+    rows_in: int,
+    rows_out: int,
+    figures: Mapping[str, float],
+) -> None:
+    """The stage was done for the campaign."""
+    _put_state(connection, campaign, stage, succeeded_at=finished_at, succeeded_in=run_id)
+    values = {"rows_in": rows_in, "rows_out": rows_out, "figures": json.dumps(dict(figures))}
+    _add_result(connection, campaign, stage, run_id, started_at, finished_at, **values)
+
+
+def record_failure(
+    connection: sa.Connection,
+    campaign: str,
+    stage: str,
+    *,
+    run_id: str,
+    started_at: datetime,
+    finished_at: datetime,
+    failure: str,
+) -> None:
+    """The stage failed for the campaign; `failure` must be free of personal data."""
+    state = {"failed_at": finished_at, "failed_in": run_id, "failure": failure}
+    _put_state(connection, campaign, stage, **state)
+    _add_result(connection, campaign, stage, run_id, started_at, finished_at, failure=failure)
+
+
+def states_of(connection: sa.Connection, campaign: str) -> dict[str, StageState]:
+    """Stage to how it stands; one that was never tried is absent."""
+    query = sa.select(stage_states).where(_STATES.campaign == campaign)
+    return {row.stage: _state(row) for row in connection.execute(query)}
+
+
+def all_states(connection: sa.Connection) -> dict[str, dict[str, StageState]]:
+    """Campaign to stage to how it stands."""
+    states: dict[str, dict[str, StageState]] = {}
+    for row in connection.execute(sa.select(stage_states)):
+        states.setdefault(row.campaign, {})[row.stage] = _state(row)
+    return states
+
+
+def forget_before(connection: sa.Connection, instant: datetime) -> int:
+    """The history older than `instant` is gone; how the stages stand is kept."""
+    old = stage_results.c.finished_at < instant
+    return connection.execute(sa.delete(stage_results).where(old)).rowcount
+
+
+def _state(row: sa.Row) -> StageState:
+    return StageState(**{name: getattr(row, name) for name in StageState.__annotations__})
+
+
+def _put_state(connection: sa.Connection, campaign: str, stage: str, **values: object) -> None:
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    row = {"campaign": campaign, "stage": stage, "failure": "", **values}
+    statement = dialect.insert(stage_states).values(row)
+    keys = list(stage_states.primary_key)
+    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=values))
+
+
+def _add_result(
+    connection: sa.Connection,
+    campaign: str,
+    stage: str,
+    run_id: str,
+    started_at: datetime,
+    finished_at: datetime,
+    **values: object,
+) -> None:
+    facts = {"campaign": campaign, "stage": stage, "run_id": run_id}
+    times = {"started_at": started_at, "finished_at": finished_at}
+    told = {"succeeded": "failure" not in values, "figures": "{}", "failure": "", **values}
+    connection.execute(sa.insert(stage_results).values({**facts, **times, **told}))
