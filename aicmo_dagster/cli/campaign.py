@@ -1,7 +1,7 @@
 """`aicmo campaign`: checking, applying, listing and archiving campaign documents."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
@@ -13,6 +13,7 @@ from aicmo_dagster.defs.runs import open_instance
 from aicmo_dagster.errors import BadInput, Problem
 from aicmo_dagster.settings import Settings, load_settings
 from aicmo_dagster.sources.campaign_files import CampaignFile, read_campaign_file
+from aicmo_dagster.stages.status import Status, status
 from aicmo_dagster.stages.summary import dispositions
 from aicmo_dagster.stages.workspace import Workspace, open_workspace
 from aicmo_dagster.store.campaigns import apply_campaign, archive_campaign, list_campaigns
@@ -79,14 +80,17 @@ def show(key: str, as_json: bool) -> None:
     with open_workspace(load_settings()) as workspace:
         stored = workspace.campaign(key)
         places = dispositions(workspace, key)
+        standing = status(workspace, key, datetime.now(UTC))
     document = stored.campaign.model_dump(mode="json", by_alias=True, exclude_unset=True)
     if as_json:
         facts = {"version": stored.version, "state": stored.state, "leads": places}
-        click.echo(json.dumps({**facts, "document": document}, ensure_ascii=False))
+        told = {**facts, "status": standing.as_document(), "document": document}
+        click.echo(json.dumps(told, ensure_ascii=False))
         return
     click.echo(f"{key}: {stored.campaign.name}, version {stored.version}, {stored.state}")
     for place, count in places.items():
         click.echo(f"  {place:<24}{count:>8}")
+    print_status(standing)
     click.echo(json.dumps(document, indent=2, ensure_ascii=False))
 
 
@@ -97,6 +101,29 @@ def archive(key: str) -> None:
     with open_workspace(load_settings()) as workspace, workspace.database.write() as connection:
         archive_campaign(connection, key, datetime.now(UTC))
     click.echo(f"{key}: archived; 'aicmo campaign apply' with its document brings it back")
+
+
+def print_status(standing: Status) -> None:
+    """Stages, schedule and latest ticks, a line each."""
+    for part in standing.stages:
+        done = part.state.succeeded_at if part.state else None
+        line = f"  {part.stage:<24}" + (f"done {done:%Y-%m-%d %H:%M} UTC" if done else "never done")
+        if part.late_by:
+            line += f", late by {_span(part.late_by)}"
+        if part.state and part.state.has_failed:
+            line += f", failed {part.state.failed_at:%Y-%m-%d %H:%M} UTC: {part.state.failure}"
+        click.echo(line)
+    for job in standing.jobs:
+        due = ", ".join(f"{at:%a %Y-%m-%d %H:%M %Z}" for at in job.next_ticks)
+        click.echo(f"  {job.job}: {job.words} ({job.cron}); next {due or 'never, it is off'}")
+    for tick in standing.ticks:
+        reason = f": {tick.reason}" if tick.reason else ""
+        click.echo(f"  {tick.job} of {tick.due_at:%Y-%m-%d %H:%M} UTC {tick.state}{reason}")
+
+
+def _span(length: timedelta) -> str:
+    hours, rest = divmod(int(length.total_seconds()), 3600)
+    return f"{hours} h {rest // 60} min"
 
 
 def apply_document(workspace: Workspace, document: CampaignFile) -> str:

@@ -1,0 +1,146 @@
+"""The clock as Dagster's daemon asks it, and the run that many nurtures share."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from aicmo_dagster.defs.jobs import shared_nurture_job
+from aicmo_dagster.defs.partitions import register_campaign
+from aicmo_dagster.defs.resources import Clock
+from aicmo_dagster.defs.sensors import campaign_clock
+from aicmo_dagster.stages.harvest import harvest
+from aicmo_dagster.stages.qualify import qualify_leads
+from aicmo_dagster.stages.route import route_leads
+from aicmo_dagster.stages.score import score_leads
+from aicmo_dagster.stages.workspace import Workspace
+from aicmo_dagster.store.ledger import state_counts
+from aicmo_dagster.store.results import states_of
+from aicmo_dagster.store.ticks import past_ticks
+from aicmo_dagster_tests.samples import NOON
+from aicmo_dagster_tests.workspaces import apply, open_test_workspace
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, database_url: str) -> Iterator[Workspace]:
+    opened = open_test_workspace(tmp_path, database_url)
+    yield opened
+    opened.database.close()
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as ephemeral:
+        yield ephemeral
+
+
+def evaluate(workspace: Workspace, instance: dg.DagsterInstance, at: datetime) -> dg.SensorResult:
+    resources = {"workspace": workspace, "clock": Clock(as_of=at.isoformat())}
+    context = dg.build_sensor_context(instance=instance, resources=resources)
+    result: Any = campaign_clock(context)
+    return result
+
+
+def stored_run(instance: dg.DagsterInstance, run_key: str, status: dg.DagsterRunStatus) -> str:
+    config = {"ops": {"nurture_campaigns": {"config": {"campaigns": ["spring"]}}}}
+    run = instance.create_run_for_job(
+        shared_nurture_job,
+        run_config=config,
+        tags={"dagster/run_key": run_key},
+        status=status,
+    )
+    return run.run_id
+
+
+def test_a_new_campaign_becomes_a_partition_and_its_tick_a_run(
+    workspace: Workspace, instance: dg.DagsterInstance
+) -> None:
+    apply(workspace, "spring", 1, schedule={"harvest": "0 * * * *"})
+
+    result = evaluate(workspace, instance, NOON + HOUR)
+
+    (partitions,) = result.dynamic_partitions_requests or []
+    assert partitions.partition_keys == ["spring"]
+    (request,) = result.run_requests or []
+    assert (request.job_name, request.partition_key) == ("lead_pipeline_job", "spring")
+    assert request.tags["dagster/priority"] == "-2"
+    register_campaign(instance, "spring")
+    assert not evaluate(workspace, instance, NOON + HOUR).dynamic_partitions_requests
+
+
+def test_a_partition_of_a_campaign_that_is_gone_stays(
+    workspace: Workspace, instance: dg.DagsterInstance
+) -> None:
+    register_campaign(instance, "gone")
+
+    assert not evaluate(workspace, instance, NOON).dynamic_partitions_requests
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        (dg.DagsterRunStatus.SUCCESS, "succeeded"),
+        (dg.DagsterRunStatus.FAILURE, "failed"),
+        (dg.DagsterRunStatus.CANCELED, "failed"),
+        (dg.DagsterRunStatus.STARTED, "claimed"),
+    ],
+)
+def test_a_tick_tells_what_became_of_its_run(
+    workspace: Workspace, instance: dg.DagsterInstance, status: dg.DagsterRunStatus, state: str
+) -> None:
+    apply(workspace, "spring", 1, schedule={"harvest": "0 * * * *"})
+    (request,) = evaluate(workspace, instance, NOON + HOUR).run_requests or []
+    assert request.run_key
+    stored_run(instance, request.run_key, status)
+
+    again = evaluate(workspace, instance, NOON + HOUR + timedelta(minutes=10))
+
+    assert not again.run_requests, "one tick, one run"
+    with workspace.database.read() as connection:
+        assert past_ticks(connection, "spring", 1)[0].state == state
+
+
+def test_a_run_that_is_started_again_after_its_process_was_lost_is_not_the_end(
+    workspace: Workspace, instance: dg.DagsterInstance
+) -> None:
+    apply(workspace, "spring", 1, schedule={"harvest": "0 * * * *"})
+    (request,) = evaluate(workspace, instance, NOON + HOUR).run_requests or []
+    assert request.run_key
+    lost = stored_run(instance, request.run_key, dg.DagsterRunStatus.FAILURE)
+    instance.add_run_tags(lost, {"dagster/will_retry": "true"})
+
+    evaluate(workspace, instance, NOON + HOUR)
+
+    with workspace.database.read() as connection:
+        assert past_ticks(connection, "spring", 1)[0].state == "claimed"
+
+
+def test_many_campaigns_nurture_in_one_run_and_fail_alone(
+    workspace: Workspace, instance: dg.DagsterInstance
+) -> None:
+    for key in ("a", "b"):
+        apply(workspace, key, 2)
+        for stage in (harvest, score_leads, qualify_leads, route_leads):
+            stage(workspace, key, NOON)
+    config = {"ops": {"nurture_campaigns": {"config": {"campaigns": ["a", "missing", "b"]}}}}
+
+    result = shared_nurture_job.execute_in_process(
+        instance=instance,
+        run_config=config,
+        resources={"workspace": workspace, "clock": Clock(as_of=NOON.isoformat())},
+        raise_on_error=False,
+    )
+
+    assert not result.success
+    key = dg.AssetKey("nurture_sends")
+    assert set(instance.get_materialized_partitions(key)) == {"a", "b"}
+    with workspace.database.read() as connection:
+        assert state_counts(connection, "a") == {"accepted": 2}
+        states = states_of(connection, "missing")["nurture_sends"]
+    assert states.has_failed
+    assert "no campaign 'missing'" in states.failure

@@ -1,0 +1,177 @@
+"""A look at the clock: which runs are to start, once each, and what became of earlier ones."""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from aicmo_dagster.stages.clock import AT_ONCE, PATIENCE, Ended, Look, look, settle
+from aicmo_dagster.stages.workspace import Workspace
+from aicmo_dagster.store.results import record_failure, record_success
+from aicmo_dagster.store.ticks import past_ticks
+from aicmo_dagster_tests.samples import NOON
+from aicmo_dagster_tests.workspaces import apply, open_test_workspace
+
+HOUR = timedelta(hours=1)
+HOURLY = {"harvest": "0 * * * *"}
+NURTURE = {"nurture": "*/15 * * * *"}
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, database_url: str) -> Iterator[Workspace]:
+    opened = open_test_workspace(tmp_path, database_url)
+    yield opened
+    opened.database.close()
+
+
+def looked(
+    workspace: Workspace, at: datetime, busy: dict[str, str] | None = None, started: str = ""
+) -> Look:
+    return look(workspace, busy or {}, set(started.split()), at)
+
+
+def done(workspace: Workspace, key: str, stage: str, at: datetime, run_id: str = "run") -> None:
+    with workspace.database.write() as connection:
+        record_success(
+            connection,
+            key,
+            stage,
+            run_id=run_id,
+            started_at=at,
+            finished_at=at,
+            rows_in=1,
+            rows_out=1,
+            figures={},
+        )
+
+
+def failed(workspace: Workspace, key: str, stage: str, at: datetime, run_id: str = "run") -> None:
+    times = {"started_at": at, "finished_at": at}
+    with workspace.database.write() as connection:
+        record_failure(connection, key, stage, run_id=run_id, failure="no key", **times)
+
+
+def outcome(workspace: Workspace, key: str) -> tuple[str, str]:
+    with workspace.database.read() as connection:
+        past = past_ticks(connection, key, 1)[0]
+    return past.state, past.reason
+
+
+def test_a_due_tick_asks_for_one_run_whoever_looks_and_how_often(workspace: Workspace) -> None:
+    apply(workspace, "spring", 1, schedule=HOURLY)
+
+    (request,) = looked(workspace, NOON + HOUR).requests
+
+    assert (request.job, request.campaigns) == ("harvest", ("spring",))
+    assert request.run_key == "spring:harvest:2026-03-04T13:00Z"
+    assert looked(workspace, NOON + HOUR).requests == []
+    assert looked(workspace, NOON + HOUR, started=request.run_key).requests == []
+
+
+def test_a_campaign_whose_run_still_goes_is_skipped_and_says_so(workspace: Workspace) -> None:
+    apply(workspace, "spring", 1, schedule=HOURLY)
+
+    found = looked(workspace, NOON + HOUR, busy={"spring": "r1"})
+
+    assert found.requests == []
+    assert list(found.skipped.values()) == ["run r1 still goes"]
+    assert outcome(workspace, "spring") == ("skipped", "run r1 still goes")
+    assert len(looked(workspace, NOON + 2 * HOUR).requests) == 1, "the next tick has its turn"
+
+
+def test_after_a_downtime_each_campaign_runs_once_spread_over_several_looks(
+    workspace: Workspace,
+) -> None:
+    count = AT_ONCE + 3
+    for number in range(count):
+        apply(workspace, f"c{number:02}", None, schedule=HOURLY)
+    back = NOON + 5 * HOUR
+
+    asked = [request for _ in range(3) for request in looked(workspace, back).requests]
+
+    assert sorted(request.campaigns[0] for request in asked) == [f"c{n:02}" for n in range(count)]
+    assert {request.due_at for request in asked} == {back}
+
+
+def test_a_tick_whose_taker_died_is_asked_for_again_under_its_key(workspace: Workspace) -> None:
+    apply(workspace, "spring", 1, schedule=HOURLY)
+    (first,) = looked(workspace, NOON + HOUR).requests
+
+    soon = looked(workspace, NOON + HOUR + PATIENCE)
+    late = looked(workspace, NOON + HOUR + PATIENCE + timedelta(seconds=1))
+
+    assert soon.requests == []
+    assert [request.run_key for request in late.requests] == [first.run_key]
+
+
+def test_nurture_ticks_share_one_run_and_start_only_where_mail_is_due(
+    workspace: Workspace,
+) -> None:
+    for key in ("a", "b", "idle"):
+        apply(workspace, key, 1, schedule=NURTURE)
+    done(workspace, "a", "routed_leads", NOON)
+    done(workspace, "b", "routed_leads", NOON)
+    done(workspace, "idle", "routed_leads", NOON)
+    done(workspace, "idle", "nurture_sends", NOON)
+
+    (request,) = looked(workspace, NOON + HOUR).requests
+
+    assert (request.job, request.campaigns) == ("nurture", ("a", "b"))
+    settle(workspace, {request.run_key: Ended("r1", succeeded=False)}, NOON + HOUR)
+    assert outcome(workspace, "a") == ("failed", "run r1 ended before it was done")
+
+
+def test_in_a_shared_run_each_campaign_has_its_own_end(workspace: Workspace) -> None:
+    for key in ("bad", "good"):
+        apply(workspace, key, 1, schedule=NURTURE)
+        done(workspace, key, "routed_leads", NOON)
+    (request,) = looked(workspace, NOON + HOUR).requests
+    done(workspace, "good", "nurture_sends", NOON + HOUR, "r1")
+    failed(workspace, "bad", "nurture_sends", NOON + HOUR, "r1")
+
+    settle(workspace, {request.run_key: Ended("r1", succeeded=False)}, NOON + HOUR)
+
+    assert outcome(workspace, "good") == ("succeeded", "")
+    assert outcome(workspace, "bad") == ("failed", "nurture_sends: no key")
+
+
+def test_what_lies_after_a_changed_stage_follows_once(workspace: Workspace) -> None:
+    apply(workspace, "spring", 1)
+    apply(workspace, "other", 1)
+    for stage in ("raw_leads", "scored_leads", "qualified_leads", "routed_leads"):
+        done(workspace, "spring", stage, NOON)
+        done(workspace, "other", stage, NOON)
+    assert looked(workspace, NOON + HOUR).requests == []
+    done(workspace, "spring", "scored_leads", NOON + HOUR)
+
+    (request,) = looked(workspace, NOON + HOUR).requests
+
+    assert (request.job, request.campaigns) == ("follow", ("spring",))
+    assert request.stages == ("qualified_leads", "routed_leads")
+    assert looked(workspace, NOON + HOUR, busy={"spring": "r1"}).requests == []
+    failed(workspace, "spring", "qualified_leads", NOON + 2 * HOUR)
+    assert looked(workspace, NOON + 3 * HOUR).requests == [], "it was tried"
+
+
+def fail_upstream(workspace: Workspace) -> None:
+    failed(workspace, "spring", "raw_leads", NOON + HOUR)
+
+
+def switch_off(workspace: Workspace) -> None:
+    apply(workspace, "spring", 1, schedule={"enabled": False})
+
+
+def black_out(workspace: Workspace) -> None:
+    apply(workspace, "spring", 1, schedule={"blackout": ["2026-03-04"]})
+
+
+@pytest.mark.parametrize("hold", [fail_upstream, switch_off, black_out])
+def test_nothing_follows_a_failed_stage_or_in_a_campaign_that_rests(
+    workspace: Workspace, hold: Callable[[Workspace], None]
+) -> None:
+    apply(workspace, "spring", 1)
+    done(workspace, "spring", "raw_leads", NOON)
+    hold(workspace)
+
+    assert looked(workspace, NOON + 2 * HOUR).requests == []

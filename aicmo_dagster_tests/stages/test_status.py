@@ -1,0 +1,66 @@
+"""How a campaign stands: what was done, what is late and what comes next."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from aicmo_dagster.stages.status import status
+from aicmo_dagster.stages.workspace import Workspace
+from aicmo_dagster.store.results import record_failure, record_success
+from aicmo_dagster_tests.samples import NOON
+from aicmo_dagster_tests.workspaces import apply, open_test_workspace
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, database_url: str) -> Iterator[Workspace]:
+    opened = open_test_workspace(tmp_path, database_url)
+    yield opened
+    opened.database.close()
+
+
+def test_a_stage_is_late_from_the_tick_that_it_missed(workspace: Workspace) -> None:
+    apply(workspace, "spring", 1, schedule={"harvest": "0 * * * *"})
+    times = {"run_id": "r1", "started_at": NOON + HOUR, "finished_at": NOON + HOUR}
+    with workspace.database.write() as connection:
+        rows = {"rows_in": 1, "rows_out": 1, "figures": {}}
+        record_success(connection, "spring", "raw_leads", **rows, **times)
+
+    def late(hours: float) -> timedelta | None:
+        found = status(workspace, "spring", NOON + hours * HOUR)
+        return {part.stage: part.late_by for part in found.stages}["raw_leads"]
+
+    assert late(1.5) is None
+    assert late(2.2) is None, "a run may take a while"
+    assert late(2.5) == HOUR / 2
+    assert late(4.5) == HOUR / 2
+
+
+def test_what_never_ran_and_has_no_schedule_is_not_late(workspace: Workspace) -> None:
+    apply(workspace, "spring", 1)
+
+    found = status(workspace, "spring", NOON + 100 * HOUR)
+
+    assert [part.late_by for part in found.stages] == [None] * 5
+    assert found.jobs == []
+
+
+def test_it_tells_the_schedule_in_words_and_the_failure_with_its_reason(
+    workspace: Workspace,
+) -> None:
+    schedule = {"nurture": "*/15 * * * *", "harvest": "0 6 * * 1-5", "timezone": "Europe/Oslo"}
+    apply(workspace, "spring", 1, schedule=schedule)
+    times = {"run_id": "r1", "started_at": NOON, "finished_at": NOON}
+    with workspace.database.write() as connection:
+        record_failure(connection, "spring", "raw_leads", failure="no file", **times)
+
+    document = status(workspace, "spring", NOON).as_document()
+
+    assert document["stages"][0]["state"]["failure"] == "no file"
+    harvest, nurture = document["jobs"]
+    assert harvest["words"] == "At 06:00 on Monday through Friday"
+    assert harvest["next_ticks"][0] == "2026-03-05T06:00:00+01:00"
+    assert len(nurture["next_ticks"]) == 5
