@@ -58,6 +58,8 @@ def raw_leads(count: int, **columns: Any) -> pd.DataFrame:
         "email": [f"lead{number}@company{number}.example" for number in numbers],
         "domain": [f"company{number}.example" for number in numbers],
         "source": "csv-1",
+        "sources": "csv-1",
+        "origins": "{}",
         "custom": "{}",
         "first_seen_at": pd.Timestamp(NOON),
         "last_seen_at": pd.Timestamp(NOON),

@@ -31,7 +31,10 @@ from aicmo_dagster.errors import BadInput, Problem
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 FURNISHED = frozenset(
-    {"lead_id", "domain", "source", "custom", "won", "won_at", "first_seen_at", "last_seen_at"}
+    {
+        *("lead_id", "address_kind", "domain", "source", "sources", "origins", "custom"),
+        *("won", "won_at", "first_seen_at", "last_seen_at"),
+    }
 )
 """Columns of `raw_leads` that intake furnishes; `domain` may be mapped all the same."""
 

@@ -4,8 +4,8 @@ An alias and a lead id are the same kind of thing: a hash of the campaign and on
 person's first alias is the lead id for good; later ones lead to it. Not here: merging (`intake`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from hashlib import sha256
 
 import numpy as np
@@ -25,7 +25,25 @@ _USED = (
 )
 _MARK = "\x1f"
 
+_KINDS = 8
+"""More than there are kinds of identities."""
+
 Codes = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Claims:
+    """Who some rows say they are: one claim for each identity of each row.
+
+    Args:
+        rows: The position of the row that makes the claim.
+        kinds: The kind of the identity, the strongest being 0.
+        aliases: The identity, hashed with the campaign.
+    """
+
+    rows: Codes
+    kinds: npt.NDArray[np.int8]
+    aliases: pyarrow.Array
 
 
 @dataclass(frozen=True)
@@ -67,49 +85,68 @@ def identities(leads: pyarrow.Table) -> dict[str, pyarrow.Array]:
     return {**strong, "name": pc.if_else(used, name, pyarrow.scalar(None, pyarrow.string()))}
 
 
-def find_people(leads: pyarrow.Table, campaign: str, known: pd.DataFrame) -> People:
-    """The persons behind `leads`, each of which has an identity.
+def claims_of(identified: dict[str, pyarrow.Array], campaign: str) -> Claims:
+    """Every claim of rows with these `identities`.
 
     Args:
-        leads: Normalised rows.
+        identified: From `identities`.
         campaign: The campaign's key; the same person is another lead in another campaign.
+    """
+    rows, kinds, aliases = [], [], []
+    for place, (kind, values) in enumerate(identified.items()):
+        held = np.flatnonzero(values.is_valid().to_numpy(zero_copy_only=False))
+        rows.append(held)
+        kinds.append(np.full(len(held), place, np.int8))
+        named = values.drop_null()
+        # A lead's own id is an alias as it stands.
+        aliases.append(named if kind == "lead" else _hashed(named, f"{campaign}{_MARK}{kind}"))
+    return Claims(np.concatenate(rows), np.concatenate(kinds), pyarrow.concat_arrays(aliases))
+
+
+def all_claims(parts: Sequence[Claims], sizes: Sequence[int]) -> Claims:
+    """The claims of several parts of rows as those of all rows; `sizes` are the parts' rows."""
+    if not parts:
+        return claims_of({"lead": pyarrow.array([], pyarrow.string())}, "")
+    offsets = np.cumsum([0, *sizes[:-1]])
+    return Claims(
+        np.concatenate([part.rows + start for part, start in zip(parts, offsets, strict=True)]),
+        np.concatenate([part.kinds for part in parts]),
+        pyarrow.concat_arrays([part.aliases for part in parts]),
+    )
+
+
+def find_people(claims: Claims, row_count: int, known: pd.DataFrame) -> People:
+    """The persons behind rows, each of which makes a claim.
+
+    Args:
+        claims: What the rows say.
+        row_count: How many rows there are.
         known: `alias` and `lead_id` of everyone met before.
     """
-    rows, kinds, aliases = _claims(leads, campaign)
     known_alias, known_lead = (text_array(known.get(c), len(known)) for c in ("alias", "lead_id"))
-    encoded = aliases.dictionary_encode()
+    encoded = claims.aliases.dictionary_encode()
     before = known_lead.take(pc.index_in(encoded.dictionary, value_set=known_alias))
     # Rows meet in a node: a lead met before, whatever its alias, or an alias that is new.
     nodes = pc.coalesce(before, encoded.dictionary).dictionary_encode()
-    node = nodes.indices.to_numpy()[encoded.indices.to_numpy()]
-    labels = _components(rows, node, leads.num_rows, len(nodes.dictionary))
-    is_new = before.is_null().to_numpy(zero_copy_only=False)[encoded.indices.to_numpy()]
-    order = _rank(nodes.dictionary)[node]
-    best = _first_of_each(labels[rows], (is_new, kinds, order))
-    lead_of_label = nodes.dictionary.take(pyarrow.array(node[best]))
-    settled = lead_of_label.take(pyarrow.array(labels[leads.num_rows :]))
-    lead_ids = lead_of_label.take(pyarrow.array(labels[: leads.num_rows]))
+    indices = encoded.indices.to_numpy()
+    node = nodes.indices.to_numpy()[indices]
+    labels = _components(claims.rows, node, row_count, len(nodes.dictionary))
+    is_new = before.is_null().to_numpy(zero_copy_only=False)[indices]
+    strength = is_new.astype(np.int64) * _KINDS + claims.kinds
+    lead_of_label = nodes.dictionary.take(
+        pyarrow.array(_strongest(labels[claims.rows], strength, node, nodes.dictionary))
+    )
+    settled = lead_of_label.take(pyarrow.array(labels[row_count:]))
+    lead_ids = lead_of_label.take(pyarrow.array(labels[:row_count]))
     own = _changed(encoded.dictionary, before, settled.take(nodes.indices))
     news = _with_moved(own, known_alias, known_lead, nodes.dictionary, settled)
     return People(lead_ids, news, nodes.dictionary, settled)
 
 
-def _claims(leads: pyarrow.Table, campaign: str) -> tuple[Codes, Codes, pyarrow.Array]:
-    """Row, kind and alias of every identity of every row."""
-    rows, kinds, aliases = [], [], []
-    for place, (kind, values) in enumerate(identities(leads).items()):
-        prefix = f"{campaign}{_MARK}{kind}{_MARK}"
-        held = np.flatnonzero(values.is_valid().to_numpy(zero_copy_only=False))
-        rows.append(held)
-        kinds.append(np.full(len(held), place))
-        named = values.drop_null()
-        # A lead's own id is an alias as it stands.
-        aliases.append(named if kind == "lead" else over_unique(named, partial(_alias, prefix)))
-    return np.concatenate(rows), np.concatenate(kinds), pyarrow.concat_arrays(aliases)
-
-
-def _alias(prefix: str, value: str) -> str:
-    return sha256((prefix + value).encode()).hexdigest()[:20]
+def _hashed(values: pyarrow.Array, prefix: str) -> pyarrow.Array:
+    """The alias of each value."""
+    start = f"{prefix}{_MARK}"
+    return over_unique(values, lambda value: sha256((start + value).encode()).hexdigest()[:20])
 
 
 def _components(rows: Codes, nodes: Codes, row_count: int, node_count: int) -> Codes:
@@ -121,17 +158,32 @@ def _components(rows: Codes, nodes: Codes, row_count: int, node_count: int) -> C
     return connected_components(links, directed=False)[1].astype(np.int64)
 
 
-def _first_of_each(labels: Codes, keys: tuple[npt.NDArray, ...]) -> Codes:
-    """For each label from 0 on, the position of what comes first by `keys`."""
-    ordered = np.lexsort((*reversed(keys), labels))
-    return ordered[np.flatnonzero(np.diff(labels[ordered], prepend=-1))]
+def _strongest(labels: Codes, strength: Codes, nodes: Codes, names: pyarrow.Array) -> Codes:
+    """The node of each label from 0 on that the strongest claim names, the first by its name.
 
-
-def _rank(values: pyarrow.Array) -> Codes:
-    """The place of each of `values`, which all differ, among them in order."""
-    ranks = np.empty(len(values), np.int64)
-    ranks[pc.sort_indices(values).to_numpy()] = np.arange(len(values))
-    return ranks
+    Args:
+        labels: The person behind each claim.
+        strength: How strong each claim is; the least is the strongest.
+        nodes: The node that each claim names.
+        names: The name of each node.
+    """
+    ordered = np.argsort(labels, kind="stable")
+    starts = np.flatnonzero(np.diff(labels[ordered], prepend=-1))
+    if not len(starts):
+        return starts
+    sizes = np.diff(np.append(starts, len(ordered)))
+    best = np.repeat(np.minimum.reduceat(strength[ordered], starts), sizes)
+    candidates = ordered[strength[ordered] == best]
+    # Nearly everybody has one candidate: only the others' names are looked at.
+    several = np.flatnonzero(np.bincount(labels[candidates]) > 1)
+    first = np.empty(len(starts), np.int64)
+    first[labels[candidates]] = nodes[candidates]
+    contested = candidates[np.isin(labels[candidates], several)]
+    if len(contested):
+        by_name = pc.sort_indices(names.take(pyarrow.array(nodes[contested]))).to_numpy()
+        last_first = contested[by_name[::-1]]
+        first[labels[last_first]] = nodes[last_first]
+    return first
 
 
 def _changed(

@@ -16,10 +16,10 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow
 
+from aicmo_dagster.domain.addresses import FREE_MAIL
 from aicmo_dagster.domain.campaigns import Campaign, Route
 from aicmo_dagster.domain.conditions import Facts, mask
 from aicmo_dagster.domain.schemas import typed
-from aicmo_dagster.domain.scoring.scorecard import FREE_MAIL
 
 TEXT = pd.ArrowDtype(pyarrow.string())
 

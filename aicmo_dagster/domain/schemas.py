@@ -37,6 +37,9 @@ SENIORITIES = (
 )
 """Seniority, highest first: Apollo's vocabulary (`person_seniorities`)."""
 
+ADDRESS_KINDS = ("disposable", "role", "free", "company")
+"""What an address may be, the telling ones first: nobody's for long, many people's, anybody's."""
+
 SEND_STATES = (
     "planned",
     "claimed",
@@ -69,6 +72,9 @@ class RawLeads(Stage):
     external_id: Series[Text] = pa.Field(nullable=True, description="The id its source gave it.")
     email: Series[Text] = pa.Field(
         nullable=True, str_matches=ADDRESS, description="Address, lower case, IDNA domain."
+    )
+    address_kind: Series[Text] = pa.Field(
+        nullable=True, isin=ADDRESS_KINDS, description="Whose address it is, told from it."
     )
     first_name: Series[Text] = pa.Field(nullable=True, description="Given name.")
     last_name: Series[Text] = pa.Field(nullable=True, description="Family name.")
@@ -111,6 +117,12 @@ class RawLeads(Stage):
         nullable=True, description="When the lead last did something, as its source says."
     )
     source: Series[Text] = pa.Field(description="Type and position of the source, such as csv-1.")
+    sources: Series[Text] = pa.Field(
+        description="Every source that ever held the lead, sorted, separated by ';'."
+    )
+    origins: Series[Text] = pa.Field(
+        description="JSON: field to its source, of each field that is from another than `source`."
+    )
     source_detail: Series[Text] = pa.Field(
         nullable=True, description="Where the source had it from."
     )
@@ -228,6 +240,6 @@ def field_kinds() -> dict[str, str]:
     raw = {
         name: _KINDS.get(str(dtype.pyarrow_dtype), "instant")
         for name, dtype in dtypes("raw_leads").items()
-        if name != "custom"
+        if name not in ("custom", "origins")
     }
     return {**raw, "score": "number"}

@@ -1,12 +1,12 @@
 """Leads from CSV files: the columns a campaign maps become our fields, the rest custom fields.
 
-Values stay the text they are. Not here: reading the files (`csv_text`, `csv_records`), normalising
-and judging the rows (`domain.intake`).
+Values stay the text they are, and come part by part, so that a file may be of any size. Not here:
+reading the files (`csv_text`, `csv_records`), normalising and judging the rows (`domain.intake`).
 """
 
 import glob
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,13 +29,13 @@ _TEXT = pyarrow.string()
 
 @dataclass(frozen=True)
 class Harvested:
-    """What one source gave.
+    """What one source gave, or a part of it.
 
     Args:
         rows: One row a record: `source`, `file`, `row`, our fields as text, `custom` (JSON), `won`,
             `won_at`, `arrived`. `row` is the physical line that the record starts on.
         rejects: `source`, `file`, `row`, `reason` and `content` (JSON) of each record set aside.
-        files: How many files were read.
+        files: How many files were begun.
         read: How many records; each is in `rows` or in `rejects`.
     """
 
@@ -70,8 +70,8 @@ class _Mapping:
         return frozenset([*self.columns.values(), *([self.outcome[0]] if self.outcome else [])])
 
 
-def read_csv_source(source: CsvSource, name: str, folder: Path) -> Harvested:
-    """Every record of the source's files, in order of file name and line.
+def read_csv_source(source: CsvSource, name: str, folder: Path) -> Iterator[Harvested]:
+    """Every record of the source's files, in order of file name and line, part by part.
 
     Args:
         source: The source as the campaign document describes it.
@@ -79,28 +79,31 @@ def read_csv_source(source: CsvSource, name: str, folder: Path) -> Harvested:
         folder: The folder that the source's path is relative to.
 
     Raises:
-        BadInput: If there is no file, or some cannot be read as a whole; with every problem found.
+        BadInput: If there is no file, or some cannot be read as a whole; with every problem found,
+            and so at the very end. What came before is of no use then.
     """
     mapping = _mapping_of(source)
     paths = _matching(source.path, folder)
     problems: list[Problem] = []
-    rows: list[pyarrow.Table] = []
-    rejects: list[pyarrow.Table] = []
     for path in paths:
         where = _relative(path, folder)
         try:
             layout = read_layout(path, where, mapping.wanted | mapping.named)
-            for batch in read_batches(layout, mapping.missing):
-                accepted, refused = _split(batch, mapping)
-                rows.append(_labelled(accepted, name, where))
-                rejects.append(_labelled(refused, name, where))
+            for place, batch in enumerate(read_batches(layout, mapping.missing)):
+                if not problems:
+                    yield _harvested(batch, mapping, name, where, begins=place == 0)
         except BadInput as error:
             problems += error.problems
     if problems:
         raise BadInput(*problems)
-    accepted, refused = pyarrow.concat_tables(rows), pyarrow.concat_tables(rejects)
+
+
+def _harvested(
+    batch: Batch, mapping: _Mapping, name: str, where: str, *, begins: bool
+) -> Harvested:
+    accepted, refused = (_labelled(part, name, where) for part in _split(batch, mapping))
     read = accepted.num_rows + refused.num_rows
-    return Harvested(_frame(accepted), _frame(refused), len(paths), read)
+    return Harvested(_frame(accepted), _frame(refused), int(begins), read)
 
 
 def _mapping_of(source: CsvSource) -> _Mapping:

@@ -4,26 +4,45 @@ Not here: how a source is read (`sources`, `search`), or whom providers are aske
 """
 
 from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import pandas as pd
-import sqlalchemy as sa
 
-from aicmo_dagster.domain.campaigns import CsvSource
-from aicmo_dagster.domain.intake import Intake, intake
+from aicmo_dagster.domain.campaigns import CsvSource, Source
+from aicmo_dagster.domain.intake import Intake, take_in
+from aicmo_dagster.domain.records import Records
 from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.sources.csv_files import Harvested, read_csv_source
 from aicmo_dagster.stages.enrich import Enrichment
 from aicmo_dagster.stages.providers import REAL_TIME, Providers, Time, open_providers
-from aicmo_dagster.stages.report import Report, counted
+from aicmo_dagster.stages.report import Report
 from aicmo_dagster.stages.search import search_people
 from aicmo_dagster.stages.workspace import Workspace
+from aicmo_dagster.store import harvests
 from aicmo_dagster.store.campaigns import StoredCampaign
 from aicmo_dagster.store.database import take_turn
 from aicmo_dagster.store.frames import read_frame, replace_frame
-from aicmo_dagster.store.harvests import put_aliases, read_aliases, replace_rejects
 from aicmo_dagster.store.merges import follow_aliases
 from aicmo_dagster.store.provider_calls import spending
+
+
+@dataclass
+class _Gathered:
+    """What the sources gave.
+
+    Args:
+        records: What may be leads.
+        rejects: What was set aside before.
+        read: Source to how many records it gave.
+        notes: On each provider that could not be asked.
+    """
+
+    records: Records
+    rejects: list[pd.DataFrame] = field(default_factory=list)
+    read: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
 
 
 def harvest(workspace: Workspace, key: str, now: datetime, clock: Time = REAL_TIME) -> Report:
@@ -34,96 +53,109 @@ def harvest(workspace: Workspace, key: str, now: datetime, clock: Time = REAL_TI
     """
     stored = workspace.campaign(key)
     with open_providers(workspace, clock) as providers:
-        harvested, notes = _read_sources(stored, providers)
-        rejects = pd.concat([part.rejects for part in harvested], ignore_index=True)
-        rows = pd.concat([part.rows for part in harvested], ignore_index=True)
-        with workspace.database.write() as connection:
-            take_turn(connection, f"leads of {key}")
-            taken = _take_in(connection, key, rows, now)
-            rejects = pd.concat([rejects, taken.rejects], ignore_index=True)
-            replace_rejects(connection, key, rejects)
+        gathered = _gather(stored, providers)
+        taken = _take_in(workspace, key, gathered.records, gathered.rejects, now)
         outcomes: Counter[str] = Counter()
         if stored.campaign.enrich is not None:
             enrichment = Enrichment(providers, key, stored.campaign.enrich, now)
-            rejects = _enrich(workspace, enrichment, rejects)
-            outcomes, notes = enrichment.outcomes, notes + enrichment.notes
-    reasons = counted(rejects["reason"])
-    if taken.merged:
-        reasons["merged with another record of the same person"] = taken.merged
-    return _report(workspace, key, sum(p.read for p in harvested), taken, reasons, outcomes, notes)
+            answered = _complete(workspace, enrichment, [*gathered.rejects, taken.rejects])
+            outcomes = enrichment.outcomes
+            outcomes["changed_by_answers"] += answered
+            gathered.notes += enrichment.notes
+    return _report(workspace, key, gathered, taken, outcomes)
 
 
-def _read_sources(
-    stored: StoredCampaign, providers: Providers
-) -> tuple[list[Harvested], list[str]]:
-    """What each source holds, and a note on each provider that could not be asked."""
-    harvested: list[Harvested] = []
-    notes: list[str] = []
+def _gather(stored: StoredCampaign, providers: Providers) -> _Gathered:
+    """What each source holds, normalised part by part."""
+    gathered = _Gathered(Records(stored.campaign.campaign))
     for position, source in enumerate(stored.campaign.sources, start=1):
         name = f"{source.type}-{position}"
-        if isinstance(source, CsvSource):
-            harvested.append(read_csv_source(source, name, stored.folder))
-            continue
-        try:
-            harvested.append(search_people(providers, source, name))
-        except AicmoError as error:
-            notes.append(f"source {name} was not harvested: {error}")
-    if not harvested:
-        raise AicmoError("; ".join(notes))
-    return harvested, notes
+        for part in _parts(stored, providers, source, name, gathered.notes):
+            gathered.records.add(part.rows)
+            gathered.rejects.append(part.rejects)
+            gathered.read[name] += part.read
+    if len(gathered.notes) == len(stored.campaign.sources):
+        raise AicmoError("; ".join(gathered.notes))
+    return gathered
 
 
-def _take_in(connection: sa.Connection, key: str, rows: pd.DataFrame, now: datetime) -> Intake:
-    """The campaign's leads hold `rows` as well."""
-    taken = intake(
-        rows,
-        campaign=key,
-        known=read_aliases(connection, key),
-        previous=read_frame(connection, "raw_leads", key),
-        now=now,
+def _parts(
+    stored: StoredCampaign, providers: Providers, source: Source, name: str, notes: list[str]
+) -> Iterable[Harvested]:
+    """What `source` holds; or nothing, and a note, if it is a provider that could not be asked."""
+    if isinstance(source, CsvSource):
+        return read_csv_source(source, name, stored.folder)
+    try:
+        return [search_people(providers, source, name)]
+    except AicmoError as error:
+        notes.append(f"source {name} was not harvested: {error}")
+        return []
+
+
+def _take_in(
+    workspace: Workspace, key: str, records: Records, rejects: list[pd.DataFrame], now: datetime
+) -> Intake:
+    """The campaign's leads hold `records` as well, and its rejects are those and `rejects`.
+
+    The counts go on, and what was rejected; the leads are stored, and need not be held any longer.
+    """
+    with workspace.database.write() as connection:
+        take_turn(connection, f"leads of {key}")
+        taken = take_in(
+            records,
+            known=harvests.read_aliases(connection, key),
+            previous=read_frame(connection, "raw_leads", key),
+            now=now,
+        )
+        refused = taken.rejects.assign(source=taken.rejects["source"].fillna("enrich"))
+        replace_frame(connection, "raw_leads", key, taken.leads)
+        harvests.put_aliases(connection, key, taken.aliases)
+        harvests.replace_rejects(connection, key, pd.concat([*rejects, refused]))
+        follow_aliases(connection, key)
+    return replace(
+        taken, leads=taken.leads.iloc[:0], aliases=taken.aliases.iloc[:0], rejects=refused
     )
-    replace_frame(connection, "raw_leads", key, taken.leads)
-    put_aliases(connection, key, taken.aliases)
-    follow_aliases(connection, key)
-    return taken
 
 
-def _enrich(workspace: Workspace, enrichment: Enrichment, rejects: pd.DataFrame) -> pd.DataFrame:
-    """The answers of the providers are part of the leads; tells all rejects."""
+def _complete(workspace: Workspace, enrichment: Enrichment, rejects: list[pd.DataFrame]) -> int:
+    """The answers of the providers are part of the leads; tells how many leads that changed."""
     answers = enrichment.run()
     if answers.empty:
-        return rejects
-    with workspace.database.write() as connection:
-        take_turn(connection, f"leads of {enrichment.key}")
-        taken = _take_in(connection, enrichment.key, answers, enrichment.now)
-        refused = taken.rejects.assign(source=taken.rejects["source"].fillna("enrich"))
-        rejects = pd.concat([rejects, refused], ignore_index=True)
-        replace_rejects(connection, enrichment.key, rejects)
-    return rejects
+        return 0
+    records = Records(enrichment.key)
+    records.add(answers)
+    return _take_in(workspace, enrichment.key, records, rejects, enrichment.now).changed
 
 
 def _report(
-    workspace: Workspace,
-    key: str,
-    read: int,
-    taken: Intake,
-    reasons: dict[str, int],
-    outcomes: Counter[str],
-    notes: list[str],
+    workspace: Workspace, key: str, gathered: _Gathered, taken: Intake, outcomes: Counter[str]
 ) -> Report:
     with workspace.database.read() as connection:
-        leads = read_frame(connection, "raw_leads", key, ["email"])
+        leads, with_address = harvests.count_leads(connection, key)
+        by_source = harvests.leads_by_source(connection, key)
+        refused = harvests.reject_counts(connection, key)
+        refused_by_source = harvests.reject_counts(connection, key, by="source")
         spent = spending(connection, key)
+    read = gathered.read.total()
     figures: dict[str, float] = {
         "rejected_share": round((read - taken.merged - taken.seen) / read, 4) if read else 0.0,
-        "with_address": int(leads["email"].notna().sum()),
+        "with_address": with_address,
         "seen": taken.seen,
+        "new": taken.new,
+        "changed": taken.changed,
+        "unchanged": taken.unchanged,
         "kept_from_before": taken.kept,
     }
+    for name in sorted({*gathered.read, *by_source, *refused_by_source}):
+        figures[f"{name}_rows"] = gathered.read[name]
+        figures[f"{name}_leads"] = by_source[name]
+        figures[f"{name}_rejects"] = refused_by_source.get(name, 0)
     for provider, figure in spent.items():
         figures[f"{provider}_credits"] = figure.credits
         figures[f"{provider}_cache_hits"] = figure.cache_hits
         if figure.usable:
             figures[f"{provider}_credits_per_address"] = round(figure.credits / figure.usable, 3)
     figures |= {outcome: count for outcome, count in outcomes.items() if count}
-    return Report(key, "raw_leads", read, len(leads), reasons, figures, tuple(notes))
+    if taken.merged:
+        refused["merged with another record of the same person"] = taken.merged
+    return Report(key, "raw_leads", read, leads, refused, figures, tuple(gathered.notes))

@@ -201,8 +201,11 @@ def fetch_frame(connection: sa.Connection, statement: sa.Select) -> pd.DataFrame
     )
     schema = pa.schema(zip(names, stored, strict=True))
     found = pa.Table.from_batches(_batches(connection, plain, schema), schema)
-    typed = found.combine_chunks().cast(pa.schema(zip(names, types, strict=True)))
-    return typed.to_pandas(types_mapper=pd.ArrowDtype)
+    typed = {}
+    for name, kind in zip(names, types, strict=True):  # one by one: no more of them is held twice
+        typed[name] = found.column(name).combine_chunks().cast(kind)
+        found = found.drop_columns(name)
+    return pa.table(typed).to_pandas(types_mapper=pd.ArrowDtype)
 
 
 def _batches(

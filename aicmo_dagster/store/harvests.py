@@ -1,13 +1,19 @@
-"""What intake remembers of a campaign's harvests: aliases of its leads, and rows it refused.
+"""What intake remembers of a campaign's harvests: aliases of its leads, rows it refused, counts.
 
 Not here: telling people apart (`domain.intake`), or the leads themselves (`frames`).
 """
 
+from collections import Counter
+from typing import Literal
+
 import pandas as pd
 import sqlalchemy as sa
 
+from aicmo_dagster.domain.provenance import SEPARATOR
 from aicmo_dagster.store.database import bulk_insert, fetch_frame, staged
-from aicmo_dagster.store.tables import lead_aliases, rejects
+from aicmo_dagster.store.tables import FRAME_TABLES, lead_aliases, rejects
+
+_RAW = FRAME_TABLES["raw_leads"]
 
 
 def read_aliases(connection: sa.Connection, campaign: str) -> pd.DataFrame:
@@ -19,6 +25,10 @@ def read_aliases(connection: sa.Connection, campaign: str) -> pd.DataFrame:
 
 def put_aliases(connection: sa.Connection, campaign: str, frame: pd.DataFrame) -> None:
     """Each alias of `frame` leads to its lead, whoever it led to before."""
+    first = sa.select(lead_aliases.c.alias).where(lead_aliases.c.campaign == campaign).limit(1)
+    if connection.scalar(first) is None:  # nothing to move, and there are the most of them
+        bulk_insert(connection, lead_aliases, frame[["alias", "lead_id"]], campaign=campaign)
+        return
     with staged(connection, lead_aliases, frame[["alias", "lead_id"]], campaign=campaign) as put:
         moved = lead_aliases.c.alias.in_(sa.select(put.c.alias))
         connection.execute(lead_aliases.delete().where(lead_aliases.c.campaign == campaign, moved))
@@ -40,12 +50,43 @@ def replace_rejects(connection: sa.Connection, campaign: str, frame: pd.DataFram
     bulk_insert(connection, rejects, frame[columns], campaign=campaign)
 
 
-def reject_counts(connection: sa.Connection, campaign: str) -> dict[str, int]:
-    """Reason to how many rows were refused for it."""
+def reject_counts(
+    connection: sa.Connection, campaign: str, by: Literal["reason", "source"] = "reason"
+) -> dict[str, int]:
+    """Reason, or source, to how many rows were refused, the most frequent first."""
+    count = sa.func.count()
     statement = (
-        sa.select(rejects.c.reason, sa.func.count())
+        sa.select(rejects.c[by], count)
         .where(rejects.c.campaign == campaign)
-        .group_by(rejects.c.reason)
-        .order_by(rejects.c.reason)
+        .group_by(rejects.c[by])
+        .order_by(count.desc(), rejects.c[by])
     )
     return dict(connection.execute(statement).all())
+
+
+def count_leads(connection: sa.Connection, campaign: str) -> tuple[int, int]:
+    """How many leads the campaign has, and how many of them have an address."""
+    statement = sa.select(sa.func.count(), sa.func.count(_RAW.c.email))
+    leads, with_address = connection.execute(statement.where(_RAW.c.campaign == campaign)).one()
+    return leads, with_address
+
+
+def source_overlaps(connection: sa.Connection, campaign: str) -> dict[tuple[str, ...], int]:
+    """The sources that hold the same leads, to how many those are; the most frequent first."""
+    count = sa.func.count()
+    statement = (
+        sa.select(_RAW.c.sources, count)
+        .where(_RAW.c.campaign == campaign)
+        .group_by(_RAW.c.sources)
+        .order_by(count.desc(), _RAW.c.sources)
+    )
+    rows = connection.execute(statement)
+    return {tuple(sources.split(SEPARATOR)): number for sources, number in rows}
+
+
+def leads_by_source(connection: sa.Connection, campaign: str) -> Counter[str]:
+    """Source to how many leads it ever held; a lead of two sources counts for both."""
+    counts: Counter[str] = Counter()
+    for sources, number in source_overlaps(connection, campaign).items():
+        counts.update(dict.fromkeys(sources, number))
+    return counts

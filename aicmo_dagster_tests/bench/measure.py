@@ -87,7 +87,7 @@ def _tell_cost(pipe: Any, function: Callable[..., Any], args: tuple[object, ...]
     before, begun = _cpu(), time.perf_counter()
     value = function(*args)
     wall = time.perf_counter() - begun
-    pipe.send(Cost(_cpu() - before, wall, _peak(), value))
+    pipe.send(Cost(_cpu() - before, wall, peak_memory(), value))
     pipe.close()
 
 
@@ -96,8 +96,8 @@ def _cpu() -> float:
     return time.process_time() + children.ru_utime + children.ru_stime
 
 
-def _peak() -> float:
-    """The most memory this process held, in MiB; `ru_maxrss` would count its parent's too."""
+def peak_memory() -> float:
+    """The most memory this process has held, in MiB; `ru_maxrss` would count its parent's too."""
     for line in Path(f"/proc/{os.getpid()}/status").read_text(encoding="ascii").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024

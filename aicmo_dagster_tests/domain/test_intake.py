@@ -81,6 +81,7 @@ def test_a_row_becomes_a_lead_with_every_field_in_its_one_spelling():
     assert lead == {
         "lead_id": _alias("address", "ada@acme.example"),
         "email": "ada@acme.example",
+        "address_kind": "company",
         "first_name": "Ada",
         "title": "VP, Sales",
         "seniority": "vp",
@@ -95,6 +96,8 @@ def test_a_row_becomes_a_lead_with_every_field_in_its_one_spelling():
         "visits": 7,
         "last_engaged_at": datetime(2026, 2, 1, tzinfo=UTC),
         "source": "csv-1",
+        "sources": "csv-1",
+        "origins": "{}",
         "custom": '{"Shoe size": "41"}',
         "won": True,
         "first_seen_at": NOW,
@@ -105,7 +108,8 @@ def test_a_row_becomes_a_lead_with_every_field_in_its_one_spelling():
 def test_what_cannot_be_read_in_an_optional_field_is_missing_and_the_lead_kept():
     bad = {"employees": "-5", "country": "unknown", "visits": "many", "founded_year": "12"}
     assert set(_lead(_take({**ADA, **bad}))) == {
-        *("lead_id", "email", "domain", "source", "custom", "first_seen_at", "last_seen_at")
+        *("lead_id", "email", "address_kind", "domain", "source", "sources", "origins", "custom"),
+        *("first_seen_at", "last_seen_at"),
     }
 
 

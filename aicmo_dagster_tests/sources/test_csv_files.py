@@ -22,7 +22,18 @@ def _source(**given: object) -> CsvSource:
 def _read(folder: Path, content: bytes | str, **given: object) -> Harvested:
     raw = content.encode() if isinstance(content, str) else content
     (folder / "leads.csv").write_bytes(raw)
-    return read_csv_source(_source(**given), "csv-1", folder)
+    return _read_source(_source(**given), "csv-1", folder)
+
+
+def _read_source(source: CsvSource, name: str, folder: Path) -> Harvested:
+    """All parts of the source as one."""
+    parts = list(read_csv_source(source, name, folder))
+    return Harvested(
+        pd.concat([part.rows for part in parts], ignore_index=True),
+        pd.concat([part.rejects for part in parts], ignore_index=True),
+        sum(part.files for part in parts),
+        sum(part.read for part in parts),
+    )
 
 
 def _problems(folder: Path, content: bytes | str, **given: object) -> list[str]:
@@ -119,14 +130,14 @@ def test_files_of_a_pattern_are_read_in_order_and_named(tmp_path: Path):
     (tmp_path / "in" / "deep").mkdir(parents=True)
     for name in ("in/b.csv", "in/a.csv", "in/deep/c.csv"):
         (tmp_path / name).write_text(f"Email,First\n{name[-5]}@x.example,A\n")
-    harvested = read_csv_source(_source(path="in/**/*.csv"), "csv-2", tmp_path)
+    harvested = _read_source(_source(path="in/**/*.csv"), "csv-2", tmp_path)
     assert harvested.rows["file"].tolist() == ["in/a.csv", "in/b.csv", "in/deep/c.csv"]
     assert (harvested.files, harvested.read) == (3, 3)
 
 
 def test_a_file_with_a_pattern_for_a_name_is_read(tmp_path: Path):
     (tmp_path / "leads [1].csv").write_text("Email,First\na@x.example,A\n")
-    assert read_csv_source(_source(path="leads [1].csv"), "csv-1", tmp_path).read == 1
+    assert _read_source(_source(path="leads [1].csv"), "csv-1", tmp_path).read == 1
 
 
 def test_a_header_alone_is_no_rows(tmp_path: Path):
@@ -231,7 +242,7 @@ def test_problems_of_all_files_are_told_at_once(tmp_path: Path):
 def test_a_path_without_a_file_is_refused(tmp_path: Path, path: str):
     (tmp_path / "in").mkdir()
     with pytest.raises(BadInput, match="at least one CSV file"):
-        read_csv_source(_source(path=path), "csv-1", tmp_path)
+        _read_source(_source(path=path), "csv-1", tmp_path)
 
 
 def test_an_outcome_by_value_is_known_where_there_is_one(tmp_path: Path):
@@ -278,7 +289,7 @@ class TestRealFiles:
     def test_companies_with_bare_carriage_returns_are_read_in_full(self):
         path = "companies/crunchbase-2013-companies.csv"
         source = _source(path=path, columns={"company": "name", "country": "country_code"})
-        harvested = read_csv_source(source, "csv-1", SHARED)
+        harvested = _read_source(source, "csv-1", SHARED)
         assert (len(harvested.rows), len(harvested.rejects)) == (17_727, 0)
         assert harvested.rows["row"].iloc[-1] == 17_728
         assert harvested.rows["company"].iloc[-1] == "_Shwrüm"
@@ -288,7 +299,7 @@ class TestRealFiles:
         text = (folder / "campaign.yaml").read_text(encoding="utf-8")
         [source] = read_campaign(parse_yaml(text, "campaign.yaml"), "campaign.yaml").sources
         assert isinstance(source, CsvSource)
-        harvested = read_csv_source(source, "csv-1", folder)
+        harvested = _read_source(source, "csv-1", folder)
         assert (len(harvested.rows), len(harvested.rejects)) == (6_468, 0)
         assert harvested.rows["email"].str.endswith("@leads.example").all()
         assert harvested.rows["won"].notna().all()

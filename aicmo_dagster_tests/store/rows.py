@@ -39,6 +39,8 @@ def raw(count: int, **columns: object) -> pd.DataFrame:
     given: dict[str, Any] = {
         "lead_id": [lead(number) for number in range(count)],
         "source": "csv-1",
+        "sources": "csv-1",
+        "origins": "{}",
         "custom": "{}",
         "first_seen_at": pd.Timestamp(NOW),
         "last_seen_at": pd.Timestamp(NOW),

@@ -36,6 +36,8 @@ LEADS = st.fixed_dictionaries(
         "last_engaged_at": st.none() | INSTANTS,
         "won": st.none() | st.booleans(),
         "source": AWKWARD,
+        "sources": AWKWARD,
+        "origins": AWKWARD,
         "custom": AWKWARD,
         "first_seen_at": INSTANTS,
         "last_seen_at": INSTANTS,

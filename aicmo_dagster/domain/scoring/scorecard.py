@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow
 import pyarrow.compute as pc
 
+from aicmo_dagster.domain.addresses import FREE_MAIL
 from aicmo_dagster.domain.campaigns import Scoring
 from aicmo_dagster.domain.schemas import typed
 
@@ -25,7 +26,6 @@ DECIMALS = 4
 
 HALF_LIFE_DAYS = 30
 FULL_VISITS = 10
-FREE_MAIL = ("gmail.com", "googlemail.com", "outlook.com", "hotmail.com", "yahoo.com", "icloud.com")
 
 Shares = npt.NDArray[np.float64]
 

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aicmo_dagster.domain.addresses import FREE_MAIL
 from aicmo_dagster.domain.campaigns import Scoring
 from aicmo_dagster.domain.documents import validate
 from aicmo_dagster.domain.schemas import ScoredLeads
-from aicmo_dagster.domain.scoring.scorecard import FEATURES, FREE_MAIL, score
+from aicmo_dagster.domain.scoring.scorecard import FEATURES, score
 from aicmo_dagster_tests.domain.lead_columns import lead_columns
 from aicmo_dagster_tests.samples import NOON, lead_id, raw_leads
 
