@@ -173,6 +173,7 @@ class Enrich(Section):
     waterfall: list[Literal["apollo", "dropcontact"]] = Field(min_length=1)
     max_credits: PositiveInt
     fresh_days: PositiveInt = 90
+    companies: bool = False
 
 
 class Fit(Section):

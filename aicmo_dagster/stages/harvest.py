@@ -24,6 +24,7 @@ from aicmo_dagster.store.frames import read_frame, replace_frame
 from aicmo_dagster.store.harvests import put_aliases, read_aliases, replace_rejects
 from aicmo_dagster.store.merges import follow_aliases
 from aicmo_dagster.store.provider_calls import spending
+from aicmo_dagster.store.search_pages import forget_pages
 
 
 def harvest(workspace: Workspace, key: str, now: datetime, clock: Time = REAL_TIME) -> Report:
@@ -34,7 +35,7 @@ def harvest(workspace: Workspace, key: str, now: datetime, clock: Time = REAL_TI
     """
     stored = workspace.campaign(key)
     with open_providers(workspace, clock) as providers:
-        harvested, notes = _read_sources(stored, providers)
+        harvested, notes, searches = _read_sources(stored, providers)
         rejects = pd.concat([part.rejects for part in harvested], ignore_index=True)
         rows = pd.concat([part.rows for part in harvested], ignore_index=True)
         with workspace.database.write() as connection:
@@ -47,6 +48,8 @@ def harvest(workspace: Workspace, key: str, now: datetime, clock: Time = REAL_TI
             enrichment = Enrichment(providers, key, stored.campaign.enrich, now)
             rejects = _enrich(workspace, enrichment, rejects)
             outcomes, notes = enrichment.outcomes, notes + enrichment.notes
+        with workspace.database.write() as connection:  # only now the next harvest begins anew
+            forget_pages(connection, key, searches)
     reasons = counted(rejects["reason"])
     if taken.merged:
         reasons["merged with another record of the same person"] = taken.merged
@@ -55,22 +58,26 @@ def harvest(workspace: Workspace, key: str, now: datetime, clock: Time = REAL_TI
 
 def _read_sources(
     stored: StoredCampaign, providers: Providers
-) -> tuple[list[Harvested], list[str]]:
-    """What each source holds, and a note on each provider that could not be asked."""
+) -> tuple[list[Harvested], list[str], list[str]]:
+    """What each source holds, notes on providers, and the searches that came to their end."""
     harvested: list[Harvested] = []
     notes: list[str] = []
+    searches: list[str] = []
     for position, source in enumerate(stored.campaign.sources, start=1):
         name = f"{source.type}-{position}"
         if isinstance(source, CsvSource):
             harvested.append(read_csv_source(source, name, stored.folder))
             continue
         try:
-            harvested.append(search_people(providers, source, name))
+            found = search_people(providers, stored.campaign.campaign, source, name)
+            harvested.append(found.harvested)
+            notes += found.notes
+            searches += filter(None, [found.search])
         except AicmoError as error:
             notes.append(f"source {name} was not harvested: {error}")
     if not harvested:
         raise AicmoError("; ".join(notes))
-    return harvested, notes
+    return harvested, notes, searches
 
 
 def _take_in(connection: sa.Connection, key: str, rows: pd.DataFrame, now: datetime) -> Intake:
@@ -123,6 +130,8 @@ def _report(
     for provider, figure in spent.items():
         figures[f"{provider}_credits"] = figure.credits
         figures[f"{provider}_cache_hits"] = figure.cache_hits
+        if len(leads):
+            figures[f"{provider}_credits_per_lead"] = round(figure.credits / len(leads), 4)
         if figure.usable:
             figures[f"{provider}_credits_per_address"] = round(figure.credits / figure.usable, 3)
     figures |= {outcome: count for outcome, count in outcomes.items() if count}
