@@ -63,7 +63,6 @@ def keep_outcome(workspace: Workspace, call: int, outcome: Outcome, now: datetim
     Whoever told the provider not to be written to is suppressed in every campaign.
     """
     answers = outcome.answers
-    aliases = _aliases(workspace, outcome.provider, answers)
     with workspace.database.write() as connection:
         is_first = provider_calls.finish_call(
             connection,
@@ -76,7 +75,6 @@ def keep_outcome(workspace: Workspace, call: int, outcome: Outcome, now: datetim
         )
         if is_first:
             put_answers(connection, answers)
-            put_aliases(connection, outcome.provider, aliases)
             for key in _objectors(workspace, outcome.given):
                 reason = "does not want to be contacted"
                 suppress(connection, "address", key, reason, outcome.provider, now)
@@ -90,8 +88,8 @@ def _objectors(workspace: Workspace, given: Mapping[str, Answered]) -> list[str]
     return [address_key(key, normal_address(address)) for address in objections]
 
 
-def _aliases(workspace: Workspace, provider: str, answers: Sequence[Answer]) -> dict[str, str]:
-    """What else the people are known by, now that they are known better."""
+def name_answers(workspace: Workspace, provider: str, answers: Sequence[Answer]) -> None:
+    """Whoever `answers` are about is found by everything that they tell who it is."""
     key = workspace.settings.secret_key()
     known = identities_of([answer.answer for answer in answers])
     pairs = [
@@ -99,4 +97,6 @@ def _aliases(workspace: Workspace, provider: str, answers: Sequence[Answer]) -> 
         for answer, identities in zip(answers, known, strict=True)
         for identity in identities
     ]
-    return {alias: person for alias, person in sorted(pairs, reverse=True) if alias != person}
+    aliases = {alias: person for alias, person in sorted(pairs, reverse=True) if alias != person}
+    with workspace.database.write() as connection:
+        put_aliases(connection, provider, aliases)

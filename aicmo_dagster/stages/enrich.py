@@ -19,7 +19,7 @@ from aicmo_dagster.domain.campaigns import Enrich
 from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.sources.apollo import LARGEST_MATCH, Matched
 from aicmo_dagster.sources.people import Asked
-from aicmo_dagster.stages.answers import Outcome, keep_outcome
+from aicmo_dagster.stages.answers import Outcome, keep_outcome, name_answers
 from aicmo_dagster.stages.asked import IDENTIFYING, Known, asked_about, identity_of
 from aicmo_dagster.stages.batches import Batches
 from aicmo_dagster.stages.companies import ask_companies
@@ -104,6 +104,7 @@ class Enrichment:
             resolve_doubts(self._payer, provider)
             _log.info("%s: %s is asked about %d leads", self.key, provider, len(people))
             self._pay(provider, batches, people)
+            name_answers(self.providers.workspace, provider, self._answers_of(provider))
             _log.info("%s: %d leads lack an address", self.key, len(self._missing))
 
     def _people(self, provider: str) -> People:
@@ -112,7 +113,7 @@ class Enrichment:
         known = [(identity_of(person), person) for person in asked]
         people = {self._payer.person(provider, i): person for i, person in known if i}
         self.outcomes[f"{provider}: nothing to ask by"] = sum(not i for i, _ in known)
-        done = {lead for by, lead in self._answers if by == provider}
+        done = {answer.lead_id for answer in self._answers_of(provider)}
         return {key: person for key, person in people.items() if person.key not in done}
 
     def _use_fresh(self, provider: str, people: People) -> None:
@@ -130,6 +131,9 @@ class Enrichment:
     def _pay(self, provider: str, batches: Batches, people: People) -> None:
         if provider == "dropcontact":
             batches.submit_and_collect(people)
+            answered = {answer.lead_id for answer in self._answers_of(provider)}
+            # A webhook may have been faster.
+            self._use_fresh(provider, {k: p for k, p in people.items() if p.key not in answered})
             return
         apollo = self.providers.apollo
         assert apollo is not None
@@ -156,6 +160,9 @@ class Enrichment:
                 self._missing.pop(answer.lead_id, None)
             elif lead := self._missing.get(answer.lead_id):
                 lead |= {k: v for k, v in answer.answer.items() if k in IDENTIFYING and not lead[k]}
+
+    def _answers_of(self, provider: str) -> list[Answer]:
+        return [answer for answer in self._answers.values() if answer.provider == provider]
 
     def _completed(self, leads: Sequence[Known]) -> list[dict[str, Any]]:
         """`leads` with what the answers of this run add to them."""

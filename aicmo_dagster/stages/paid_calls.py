@@ -85,9 +85,12 @@ class Payer:
 
     def open_calls_in(self, connection: sa.Connection, provider: str) -> list[OpenCall]:
         """`open_calls`, seen by a transaction."""
-        now = self.providers.time.now()
         return provider_calls.open_calls(
-            connection, self.campaign, provider, has_ended=has_ended, now=now
+            connection,
+            self.campaign,
+            provider,
+            has_ended=lambda worker: worker != self.worker and has_ended(worker),
+            now=self.providers.time.now(),
         )
 
     def finish(self, call: int, state: Any, detail: str, **known: Any) -> None:

@@ -72,6 +72,7 @@ class Providers:
     time: Time
     _hashes: dict[str, str] = field(default_factory=dict, repr=False)
     _assumed: set[str] = field(default_factory=set)
+    _told: dict[str, Mapping[str, Window]] = field(default_factory=dict)
 
     def take(self, connection: sa.Connection, endpoint: str) -> datetime | None:
         """None if a request to `endpoint` may leave, which is counted; else when to try again.
@@ -147,10 +148,14 @@ class Providers:
             for name, w in told.items()
             if w is not None
         }
-        if windows:
-            hashed, now = self.key_hash(endpoint), self.time.now()
-            with self.workspace.database.write() as connection:
-                rate_windows.learn(connection, endpoint, hashed, windows, now)
+        if windows == self._told.get(endpoint, {}) and all(
+            w.left is None for w in windows.values()
+        ):
+            return  # what has no end needs no counting
+        hashed, now = self.key_hash(endpoint), self.time.now()
+        with self.workspace.database.write() as connection:
+            rate_windows.learn(connection, endpoint, hashed, windows, now)
+        self._told[endpoint] = windows
 
 
 @contextmanager

@@ -9,7 +9,7 @@ Not here: the calls that brought the answers, and what they cost in sum (`provid
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -154,7 +154,7 @@ def _answered_at(answer: Answer) -> tuple[datetime, bool]:
 
 def _row(answer: Answer) -> dict[str, Any]:
     # In ASCII: JSON may carry half a surrogate pair, which neither engine stores.
-    values = asdict(answer) | {"answer": json.dumps(answer.answer)}
+    values = vars(answer) | {"answer": json.dumps(answer.answer)}
     return {"key": tuple(values[name] for name in _KEY), "values": values}
 
 

@@ -1,6 +1,9 @@
 """A clock that stands still until somebody sleeps, so that waiting takes no time."""
 
 import threading
+from datetime import UTC, datetime
+
+from aicmo_dagster.stages.providers import Time
 
 
 class VirtualClock:
@@ -25,3 +28,12 @@ class VirtualClock:
         with self._lock:
             self._now += seconds
             self.slept.append(seconds)
+
+
+def on_clock(clock: VirtualClock) -> Time:
+    """What a harvest under `clock` takes for the time."""
+
+    def now() -> datetime:
+        return datetime.fromtimestamp(clock.now(), UTC)
+
+    return Time(now=now, sleep=clock.sleep, monotonic=clock.now, jitter=lambda: 0.5)

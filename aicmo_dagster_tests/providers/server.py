@@ -55,6 +55,9 @@ class StandIn:
         self.ledger = Ledger()
         self.faults = Faults()
         self.connections = 0
+        self.most_at_once = 0
+        self._at_once = 0
+        self._lock = threading.Lock()
         self.requests: list[Request] = []
         self.url = ""
         self.apollo = ApolloStandIn(
@@ -79,6 +82,18 @@ class StandIn:
             server.close_connections()
             server.server_close()
             thread.join()
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """One more request is being answered."""
+        with self._lock:
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._at_once -= 1
 
     def answer(self, request: Request, fault: Fault | None) -> Reply:
         """What is answered, as it stands in the books."""
@@ -180,12 +195,13 @@ class _Handler(BaseHTTPRequestHandler):
         fault = None
         if not request.path.startswith("/__ctl"):
             fault = stand_in.faults.of(request.method, request.path)
-        time.sleep((fault.delay if fault else 0) or stand_in.delay)
-        if fault and fault.reset:
-            stand_in.requests.append(request)
-            self._reset()
-            return
-        given = stand_in.answer(request, fault)
+        with stand_in.counted():
+            time.sleep((fault.delay if fault else 0) or stand_in.delay)
+            if fault and fault.reset:
+                stand_in.requests.append(request)
+                self._reset()
+                return
+            given = stand_in.answer(request, fault)
         if fault and fault.drop_after_charge:
             self._reset()
             return
