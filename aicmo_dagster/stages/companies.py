@@ -11,6 +11,7 @@ from typing import Any
 from aicmo_dagster.sources.apollo import Company
 from aicmo_dagster.sources.people import NOT_FOUND, Answered, Asked
 from aicmo_dagster.stages.answers import Outcome, keep_outcome
+from aicmo_dagster.stages.doubts import resolve_doubts
 from aicmo_dagster.stages.paid_calls import Batch, PaidCalls, Payer
 from aicmo_dagster.store.provider_answers import Answer, fresh_answers, put_answers
 
@@ -44,7 +45,9 @@ def ask_companies(payer: Payer, leads: Sequence[Mapping[str, Any]]) -> list[dict
         for person, domain in companies.items()
         if person in unknown
     }
-    _Questions(payer).ask(asked)
+    if asked:
+        resolve_doubts(payer, _PROVIDER)
+        _Questions(payer).ask(asked)
     return _rows(payer, staff, {companies[p]: a for p, a in _known(payer, companies).items()})
 
 

@@ -77,7 +77,8 @@ class Enrichment:
             with self._noted("apollo"):
                 key_of(self.providers.workspace.settings, "apollo")
                 rows += ask_companies(self._payer, self._completed(leads))
-        self.notes += filter(None, (doubts_left(self._payer, p) for p in self.wanted.waterfall))
+        asked = dict.fromkeys([*self.wanted.waterfall, *["apollo"] * self.wanted.companies])
+        self.notes += filter(None, (doubts_left(self._payer, provider) for provider in asked))
         return _frame(rows)
 
     @contextmanager

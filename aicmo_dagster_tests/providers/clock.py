@@ -1,6 +1,8 @@
 """A clock that stands still until somebody sleeps, so that waiting takes no time."""
 
 import threading
+import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from aicmo_dagster.stages.providers import Time
@@ -30,7 +32,29 @@ class VirtualClock:
             self.slept.append(seconds)
 
 
-def on_clock(clock: VirtualClock) -> Time:
+@dataclass(frozen=True)
+class FastClock:
+    """A clock that runs `speed` times as fast as the real one: the same in every process.
+
+    Args:
+        speed: How many of its seconds pass in a real one.
+        ahead: Seconds by which it is ahead of the real one at `since`.
+        since: The real instant from which on it is fast.
+    """
+
+    speed: float = 1.0
+    ahead: float = 0.0
+    since: float = 0.0
+
+    def now(self) -> float:
+        return self.since + self.ahead + (time.time() - self.since) * self.speed
+
+    def sleep(self, seconds: float) -> None:
+        """It is later by `seconds`."""
+        time.sleep(seconds / self.speed)
+
+
+def on_clock(clock: VirtualClock | FastClock) -> Time:
     """What a harvest under `clock` takes for the time."""
 
     def now() -> datetime:
