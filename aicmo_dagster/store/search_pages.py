@@ -4,7 +4,7 @@ Not here: asking for pages (`stages.search`), or the leads that are made of them
 """
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -75,16 +75,5 @@ def forget_pages(connection: sa.Connection, campaign: str, searches: Collection[
     connection.execute(
         search_pages.delete().where(
             _COLUMNS.campaign == campaign, _COLUMNS.search.in_(list(searches))
-        )
-    )
-
-
-def forget_other_searches(
-    connection: sa.Connection, campaign: str, searches: Iterable[str]
-) -> None:
-    """Of the campaign's pages only those of `searches` are kept: its document names no others."""
-    connection.execute(
-        search_pages.delete().where(
-            _COLUMNS.campaign == campaign, _COLUMNS.search.not_in(list(searches))
         )
     )
