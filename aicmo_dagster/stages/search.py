@@ -23,7 +23,12 @@ from aicmo_dagster.sources.csv_files import Harvested
 from aicmo_dagster.sources.http import RateLimited
 from aicmo_dagster.stages.in_flight import InFlight, Later
 from aicmo_dagster.stages.providers import Providers, key_of
-from aicmo_dagster.store.search_pages import FoundPage, forget_pages, kept_pages, put_page
+from aicmo_dagster.store.search_pages import (
+    FoundPage,
+    forget_old_searches,
+    kept_pages,
+    put_page,
+)
 
 TEXT = pd.ArrowDtype(pyarrow.string())
 
@@ -110,9 +115,8 @@ class _Search:
         """Every page that is wanted is there."""
         since = self.providers.time.now() - RESUMED
         with self.providers.workspace.database.write() as connection:
-            self.pages = kept_pages(connection, self.campaign, self.digest, since=since)
-            if not self.pages:
-                forget_pages(connection, self.campaign, [self.digest])
+            forget_old_searches(connection, self.campaign, since)
+            self.pages = kept_pages(connection, self.campaign, self.digest)
         if self.pages:
             _log.info("%s: %s goes on after page %d", self.campaign, self.name, self.last)
         while wanted := self._wanted():

@@ -52,22 +52,25 @@ def put_page(connection: sa.Connection, campaign: str, search: str, found: Found
     connection.execute(statement.on_conflict_do_update(index_elements=_KEY, set_=values))
 
 
-def kept_pages(
-    connection: sa.Connection, campaign: str, search: str, *, since: datetime
-) -> dict[int, FoundPage]:
-    """Page number to page of the search, in order; none if its first was shown before `since`."""
+def kept_pages(connection: sa.Connection, campaign: str, search: str) -> dict[int, FoundPage]:
+    """Page number to page of the search, in order."""
     query = (
         sa.select(_COLUMNS.page, _COLUMNS.total, _COLUMNS.people, _COLUMNS.found_at)
         .where(_COLUMNS.campaign == campaign, _COLUMNS.search == search)
         .order_by(_COLUMNS.page)
     )
-    rows = connection.execute(query).all()
-    if any(row.found_at < since for row in rows):
-        return {}
     return {
         row.page: FoundPage(row.page, row.total, json.loads(row.people), row.found_at)
-        for row in rows
+        for row in connection.execute(query)
     }
+
+
+def forget_old_searches(connection: sa.Connection, campaign: str, since: datetime) -> None:
+    """Nothing is kept of searches of the campaign that showed a page before `since`."""
+    old = sa.select(_COLUMNS.search).where(_COLUMNS.campaign == campaign, _COLUMNS.found_at < since)
+    connection.execute(
+        search_pages.delete().where(_COLUMNS.campaign == campaign, _COLUMNS.search.in_(old))
+    )
 
 
 def forget_pages(connection: sa.Connection, campaign: str, searches: Collection[str]) -> None:

@@ -1,7 +1,13 @@
 from datetime import timedelta
 
 from aicmo_dagster.store.database import Database
-from aicmo_dagster.store.search_pages import FoundPage, forget_pages, kept_pages, put_page
+from aicmo_dagster.store.search_pages import (
+    FoundPage,
+    forget_old_searches,
+    forget_pages,
+    kept_pages,
+    put_page,
+)
 from aicmo_dagster_tests.samples import NOON
 
 DAY = timedelta(days=1)
@@ -15,9 +21,9 @@ def put(
         put_page(connection, "spring", search, FoundPage(**{**vars(found), **more}))
 
 
-def kept(database: Database, search: str = "s", days: int = 1) -> dict[int, str]:
+def kept(database: Database, search: str = "s") -> dict[int, str]:
     with database.read() as connection:
-        pages = kept_pages(connection, "spring", search, since=NOON - days * DAY)
+        pages = kept_pages(connection, "spring", search)
     return {number: page.people[0]["first_name"] for number, page in pages.items()}
 
 
@@ -31,7 +37,7 @@ def test_a_page_is_kept_as_it_was_shown(database: Database) -> None:
     """Half an emoji, which JSON allows, too."""
     put(database, 1, "\ud83d half")
     with database.read() as connection:
-        (page,) = kept_pages(connection, "spring", "s", since=NOON).values()
+        (page,) = kept_pages(connection, "spring", "s").values()
     assert page == FoundPage(1, 250, [{"external_id": "1", "first_name": "\ud83d half"}], NOON)
 
 
@@ -47,11 +53,17 @@ def test_other_searches_are_others(database: Database) -> None:
     assert (list(kept(database, "s")), list(kept(database, "t"))) == ([1], [2])
 
 
-def test_pages_of_which_one_is_too_old_are_no_beginning(database: Database) -> None:
+def test_a_search_of_which_one_page_is_too_old_is_forgotten_as_a_whole(database: Database) -> None:
     put(database, 1, found_at=NOON - 2 * DAY)
     put(database, 2)
-    assert kept(database) == {}
-    assert list(kept(database, days=3)) == [1, 2]
+    put(database, 1, search="t")
+    with database.write() as connection:
+        forget_old_searches(connection, "autumn", NOON)
+        forget_old_searches(connection, "spring", NOON - 3 * DAY)
+    assert list(kept(database)) == [1, 2]
+    with database.write() as connection:
+        forget_old_searches(connection, "spring", NOON - DAY)
+    assert (kept(database), list(kept(database, "t"))) == ({}, [1])
 
 
 def test_what_is_forgotten_is_gone_and_nothing_else(database: Database) -> None:
