@@ -4,6 +4,7 @@ Everything else is handed a `Settings`; nothing here opens a database or a netwo
 """
 
 import os
+import re
 import secrets
 import socket
 import tempfile
@@ -22,10 +23,11 @@ CODE_LOCATION = "aicmo_dagster"
 
 @dataclass(frozen=True)
 class Provider:
-    """Where a provider of leads is reached, and the key to it."""
+    """Where a provider of leads is reached, the key to it, and how many requests at once."""
 
     url: str
     api_key: str | None = field(default=None, repr=False)
+    at_once: int = 4
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,10 @@ class Settings:
             "AICMO_SECRET_KEY": self.configured_secret_key,
             "AICMO_APOLLO_API_KEY": self.apollo.api_key,
             "AICMO_APOLLO_URL": self.apollo.url,
+            "AICMO_APOLLO_AT_ONCE": str(self.apollo.at_once),
             "AICMO_DROPCONTACT_API_KEY": self.dropcontact.api_key,
             "AICMO_DROPCONTACT_URL": self.dropcontact.url,
+            "AICMO_DROPCONTACT_AT_ONCE": str(self.dropcontact.at_once),
         }
         return {name: value or "" for name, value in variables.items()}
 
@@ -115,7 +119,12 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
 
 def _provider(environment: Mapping[str, str], name: str, default: Provider) -> Provider:
     url = environment.get(f"AICMO_{name}_URL") or default.url
-    return Provider(url.rstrip("/"), environment.get(f"AICMO_{name}_API_KEY") or None)
+    key = environment.get(f"AICMO_{name}_API_KEY") or None
+    at_once = environment.get(f"AICMO_{name}_AT_ONCE") or str(default.at_once)
+    if not re.fullmatch(r"[1-9]|[12][0-9]|3[0-2]", at_once):
+        expected = "a number of requests at once, from 1 to 32"
+        raise BadInput(Problem(f"AICMO_{name}_AT_ONCE", "", repr(at_once), expected))
+    return Provider(url.rstrip("/"), key, int(at_once))
 
 
 def host_name() -> str:

@@ -12,6 +12,7 @@ OURS = [
     *("AICMO_HOME", "AICMO_DATABASE_URL", "AICMO_SMTP_URL", "AICMO_PUBLIC_URL"),
     *("AICMO_SECRET_KEY", "DAGSTER_HOME", "AICMO_APOLLO_API_KEY", "AICMO_APOLLO_URL"),
     *("AICMO_DROPCONTACT_API_KEY", "AICMO_DROPCONTACT_URL"),
+    *("AICMO_APOLLO_AT_ONCE", "AICMO_DROPCONTACT_AT_ONCE"),
 ]
 
 
@@ -206,3 +207,16 @@ def test_no_secret_shows_in_the_text_of_the_settings(folder: Path) -> None:
 
 def test_this_machine_has_a_name() -> None:
     assert host_name()
+
+
+def test_how_many_requests_at_once_is_a_setting(folder: Path) -> None:
+    settings = load_settings({"AICMO_HOME": str(folder), "AICMO_APOLLO_AT_ONCE": "12"})
+
+    assert (settings.apollo.at_once, settings.dropcontact.at_once) == (12, 4)
+    assert load_settings(settings.process_environment()) == settings
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "33", "four", "1.5", "٣"])
+def test_a_number_of_requests_that_cannot_be_is_refused(folder: Path, given: str) -> None:
+    with pytest.raises(BadInput, match=r"AICMO_APOLLO_AT_ONCE.*from 1 to 32"):
+        load_settings({"AICMO_HOME": str(folder), "AICMO_APOLLO_AT_ONCE": given})

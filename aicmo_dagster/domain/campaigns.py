@@ -186,11 +186,15 @@ Source = Annotated[CsvSource | ApolloSource, Field(discriminator="type")]
 
 
 class Enrich(Section):
-    """Which providers complete a lead, in which order, for how many credits."""
+    """Which providers complete a lead, in which order, for how many credits.
+
+    With `companies`, Apollo is also asked about the companies of leads that lack their fields.
+    """
 
     waterfall: list[Literal["apollo", "dropcontact"]] = Field(min_length=1)
     max_credits: PositiveInt
     fresh_days: PositiveInt = 90
+    companies: bool = False
 
 
 class Fit(Section):

@@ -7,8 +7,9 @@ campaign held before is its earliest record, and keeps the rank of the source th
 The user's own file comes first throughout: people know their customers' names, titles, telephone
 numbers and what became of them, and a provider must not undo a correction made by hand. Where the
 file says nothing, the provider that answered last is the fresher one, which decides for all that
-changes with time: address, title, telephone, company, headcount, revenue, technologies. Three rows
-say why they differ.
+changes with time: address, title, telephone, company, headcount, revenue, technologies. What a search
+lists is less than what its provider answers when asked about the person, and so gives way to it: else
+each new search would undo the answer. The rows below say why they differ.
 
 Not here: telling who is the same person (`identity`), or merging (`merging`).
 """
@@ -18,9 +19,10 @@ from collections.abc import Sequence
 
 Steps = tuple[tuple[str, ...], ...]
 
-_BY_DEFAULT: Steps = (("csv",), ("apollo", "dropcontact"))
-_BY_NAME: Steps = (("csv",), ("dropcontact",), ("apollo",))
-_BY_VOCABULARY: Steps = (("csv",), ("apollo",), ("dropcontact",))
+_BY_DEFAULT: Steps = (("csv",), ("apollo", "dropcontact"), ("search",))
+_BY_NAME: Steps = (("csv",), ("dropcontact",), ("apollo",), ("search",))
+_BY_VOCABULARY: Steps = (("csv",), ("apollo",), ("search",), ("dropcontact",))
+_BY_ORIGIN: Steps = (("csv",), ("search",), ("apollo",), ("dropcontact",))
 
 PRECEDENCE: dict[str, Steps] = {
     # Dropcontact looks names up and mends them; Apollo repeats what profiles say.
@@ -30,9 +32,9 @@ PRECEDENCE: dict[str, Steps] = {
     "seniority": _BY_VOCABULARY,
     "industry": _BY_VOCABULARY,
     # Where a lead is from, and its id there, say the same however often others are asked about it.
-    "source": _BY_VOCABULARY,
-    "source_detail": _BY_VOCABULARY,
-    "external_id": _BY_VOCABULARY,
+    "source": _BY_ORIGIN,
+    "source_detail": _BY_ORIGIN,
+    "external_id": _BY_ORIGIN,
 }
 """Field to its steps; `_BY_DEFAULT` holds for every other field, custom ones included."""
 
@@ -40,8 +42,12 @@ _NUMBER = re.compile(r"-[0-9]+$")
 
 
 def kind_of(source: str) -> str:
-    """The kind of a source: ``csv`` of ``csv-2``; an answer's source is a kind already."""
-    return _NUMBER.sub("", source)
+    """The kind of a source: ``csv`` of ``csv-2``, ``search`` of ``apollo-1``.
+
+    A provider's answer, whose source has no number, is a kind already.
+    """
+    kind = _NUMBER.sub("", source)
+    return "search" if kind != source and kind != "csv" else kind
 
 
 def ranks(field: str, sources: Sequence[str]) -> list[int]:

@@ -95,6 +95,19 @@ class Matched:
     limits: Limits = field(default_factory=Limits)
 
 
+@dataclass(frozen=True)
+class Company:
+    """What Apollo knows of a company.
+
+    Args:
+        fields: Our fields as raw text; None if Apollo does not know it.
+        limits: The rate limits of asking about companies.
+    """
+
+    fields: dict[str, str] | None
+    limits: Limits = field(default_factory=Limits)
+
+
 def key_headers(key: str) -> dict[str, str]:
     """The headers that carry the key."""
     return {"x-api-key": key, "Cache-Control": "no-cache"}
@@ -170,14 +183,15 @@ class Apollo:
             read_limits(answer.headers),
         )
 
-    def organization(self, domain: str) -> dict[str, str] | None:
-        """Our fields of the company at `domain`, or None; a credit if Apollo knows it."""
+    def organization(self, domain: str) -> Company:
+        """The company at `domain`; a credit if Apollo knows it."""
         params = {"domain": domain}
         answer = self._ask("GET", "/organizations/enrich", params=params, repeatable=False)
         found = answer.body.get("organization")
         if answer.body and "organization" not in answer.body:
             raise OutcomeUnknown("Apollo answered with something else than an organization")
-        return (company_of(found) or None) if isinstance(found, dict) else None
+        fields = company_of(found) if isinstance(found, dict) else {}
+        return Company(fields or None, read_limits(answer.headers))
 
     def credits(self) -> float | None:
         """The balance, if told; free. Where it fell, a match of unknown outcome was paid for."""

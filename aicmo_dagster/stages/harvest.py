@@ -26,6 +26,7 @@ from aicmo_dagster.store.database import take_turn
 from aicmo_dagster.store.frames import read_frame, replace_frame
 from aicmo_dagster.store.merges import follow_aliases
 from aicmo_dagster.store.provider_calls import spending
+from aicmo_dagster.store.search_pages import forget_pages
 
 
 @dataclass
@@ -36,12 +37,16 @@ class _Gathered:
         records: What may be leads.
         rejects: What was set aside before.
         read: Source to how many records it gave.
-        notes: On each provider that could not be asked.
+        failed: What went wrong with each source that could not be read.
+        searches: What was searched to the end.
+        notes: What an operator should know.
     """
 
     records: Records
     rejects: list[pd.DataFrame] = field(default_factory=list)
     read: Counter[str] = field(default_factory=Counter)
+    failed: list[str] = field(default_factory=list)
+    searches: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -62,6 +67,8 @@ def harvest(workspace: Workspace, key: str, now: datetime, clock: Time = REAL_TI
             outcomes = enrichment.outcomes
             outcomes["changed_by_answers"] += answered
             gathered.notes += enrichment.notes
+        with workspace.database.write() as connection:  # only now the next harvest begins anew
+            forget_pages(connection, key, gathered.searches)
     return _report(workspace, key, gathered, taken, outcomes)
 
 
@@ -70,26 +77,30 @@ def _gather(stored: StoredCampaign, providers: Providers) -> _Gathered:
     gathered = _Gathered(Records(stored.campaign.campaign))
     for position, source in enumerate(stored.campaign.sources, start=1):
         name = f"{source.type}-{position}"
-        for part in _parts(stored, providers, source, name, gathered.notes):
+        for part in _parts(stored, providers, source, name, gathered):
             gathered.records.add(part.rows)
             gathered.rejects.append(part.rejects)
             gathered.read[name] += part.read
-    if len(gathered.notes) == len(stored.campaign.sources):
-        raise AicmoError("; ".join(gathered.notes))
+    if len(gathered.failed) == len(stored.campaign.sources):
+        raise AicmoError("; ".join(gathered.failed))
+    gathered.notes += gathered.failed
     return gathered
 
 
 def _parts(
-    stored: StoredCampaign, providers: Providers, source: Source, name: str, notes: list[str]
+    stored: StoredCampaign, providers: Providers, source: Source, name: str, gathered: _Gathered
 ) -> Iterable[Harvested]:
-    """What `source` holds; or nothing, and a note, if it is a provider that could not be asked."""
+    """What `source` holds; or nothing, and why, if it is a provider that could not be asked."""
     if isinstance(source, CsvSource):
         return read_csv_source(source, name, stored.folder)
     try:
-        return [search_people(providers, source, name)]
+        found = search_people(providers, stored.campaign.campaign, source, name)
     except AicmoError as error:
-        notes.append(f"source {name} was not harvested: {error}")
+        gathered.failed.append(f"source {name} was not harvested: {error}")
         return []
+    gathered.notes += found.notes
+    gathered.searches += filter(None, [found.search])
+    return [found.harvested]
 
 
 def _take_in(
@@ -153,6 +164,8 @@ def _report(
     for provider, figure in spent.items():
         figures[f"{provider}_credits"] = figure.credits
         figures[f"{provider}_cache_hits"] = figure.cache_hits
+        if leads:
+            figures[f"{provider}_credits_per_lead"] = round(figure.credits / leads, 4)
         if figure.usable:
             figures[f"{provider}_credits_per_address"] = round(figure.credits / figure.usable, 3)
     figures |= {outcome: count for outcome, count in outcomes.items() if count}

@@ -1,15 +1,17 @@
 """The providers that the settings have a key for, and asking them within their rate limits.
 
-Not here: what is asked (`search`, `enrich`), or what the providers' words mean (`sources`).
+Not here: what is asked (`search`, `paid_calls`), or what the providers' words mean (`sources`).
 """
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
+
+import sqlalchemy as sa
 
 from aicmo_dagster.domain.tokens import person_key
 from aicmo_dagster.errors import AicmoError
@@ -21,6 +23,7 @@ from aicmo_dagster.sources.http import Http, RateLimited
 from aicmo_dagster.sources.people import Limits
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store import rate_windows
+from aicmo_dagster.store.rate_windows import Window
 
 PATIENCE = timedelta(seconds=70)
 """The longest that a rate limit is waited for; a longer one parks the harvest."""
@@ -28,6 +31,22 @@ PATIENCE = timedelta(seconds=70)
 LENGTHS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
 
 Given = TypeVar("Given")
+
+
+def _published(*limits: int) -> dict[str, Window]:
+    sized = zip(LENGTHS.items(), limits, strict=True)
+    return {name: Window(limit=limit, length=length) for (name, length), limit in sized}
+
+
+_ASSUMED: Mapping[str, Mapping[str, Window]] = {
+    "apollo/search": _published(50, 200, 600),
+    "apollo/match": _published(20, 100, 600),
+    "apollo/organization": _published(50, 200, 600),
+    "apollo/usage": _published(50, 200, 600),
+    "dropcontact": {"second": Window(limit=60, length=timedelta(seconds=1))},
+}
+"""What holds until an answer tells more: Apollo's limits of its smallest plan, by team and endpoint
+(the headers of each answer tell), and Dropcontact's of an account, of which no answer speaks."""
 
 
 @dataclass(frozen=True)
@@ -51,49 +70,92 @@ class Providers:
     dropcontact: Dropcontact | None
     workspace: Workspace
     time: Time
+    _hashes: dict[str, str] = field(default_factory=dict, repr=False)
+    _assumed: set[str] = field(default_factory=set)
+    _told: dict[str, Mapping[str, Window]] = field(default_factory=dict)
 
-    def within_limits(self, endpoint: str, key: str, ask: Callable[[], Given]) -> Given:
-        """What `ask` gives, once the windows of `endpoint` have room for it.
+    def take(self, connection: sa.Connection, endpoint: str) -> datetime | None:
+        """None if a request to `endpoint` may leave, which is counted; else when to try again.
+
+        Args:
+            connection: From `Database.write`, to be committed before the request leaves.
+            endpoint: A key of the limits that are assumed.
+        """
+        hashed = self.key_hash(endpoint)
+        if endpoint not in self._assumed:
+            rate_windows.assume(connection, endpoint, hashed, _ASSUMED[endpoint])
+            self._assumed.add(endpoint)
+        return rate_windows.take(connection, endpoint, hashed, now=self.time.now())
+
+    def pause(self, until: datetime) -> None:
+        """It is `until`.
 
         Raises:
-            RateLimited: If that takes longer than PATIENCE; says for how long.
+            RateLimited: If that is further away than PATIENCE.
         """
-        hashed = person_key(self.workspace.settings.secret_key(), endpoint, key)
+        wait = until - self.time.now()
+        if wait > PATIENCE:
+            text = f"its limit of requests is used up until {until:%Y-%m-%d %H:%M} UTC"
+            raise RateLimited(text, wait.total_seconds(), None)
+        self.time.sleep(max(wait.total_seconds(), 0.01))
+
+    def heed(self, endpoint: str, given: object) -> None:
+        """What an answer or an error tells of the limits of `endpoint` holds for all workers."""
+        if isinstance(given, RateLimited):
+            self._park(endpoint, given)
+        elif isinstance(limits := getattr(given, "limits", None), Limits):
+            self._learn(endpoint, limits)
+
+    def ask(self, endpoint: str, request: Callable[[], Given]) -> Given:
+        """The answer to one request that is free, once the windows of `endpoint` have room for it.
+
+        Raises:
+            RateLimited: If that takes longer than PATIENCE, or it is refused in spite of it.
+        """
         while True:
             with self.workspace.database.write() as connection:
-                until = rate_windows.take(connection, endpoint, hashed, now=self.time.now())
+                until = self.take(connection, endpoint)
             if until is None:
                 break
-            wait = until - self.time.now()
-            if wait > PATIENCE:
-                text = f"{endpoint}: its limit is used up until {until:%Y-%m-%d %H:%M} UTC"
-                raise RateLimited(text, wait.total_seconds(), None)
-            self.time.sleep(max(wait.total_seconds(), 0.01))
+            self.pause(until)
         try:
-            given = ask()
+            given = request()
         except RateLimited as error:
-            self._park(endpoint, hashed, error)
+            self.heed(endpoint, error)
             raise
-        self._learn(endpoint, hashed, getattr(given, "limits", None))
+        self.heed(endpoint, given)
         return given
 
-    def _park(self, endpoint: str, hashed: str, error: RateLimited) -> None:
-        length = LENGTHS.get(error.window or "minute", LENGTHS["minute"])
-        seconds = error.until if error.until is not None else length.total_seconds()
+    def key_hash(self, endpoint: str) -> str:
+        """The keyed hash of the key that opens `endpoint`."""
+        if endpoint not in self._hashes:
+            settings = self.workspace.settings
+            key = key_of(settings, endpoint.partition("/")[0])
+            self._hashes[endpoint] = person_key(settings.secret_key(), endpoint, key)
+        return self._hashes[endpoint]
+
+    def _park(self, endpoint: str, error: RateLimited) -> None:
+        window = error.window or "minute"
+        seconds = error.until if error.until is not None else LENGTHS[window].total_seconds()
         until = self.time.now() + timedelta(seconds=seconds)
         with self.workspace.database.write() as connection:
-            rate_windows.park(connection, endpoint, hashed, error.window or "minute", until)
+            rate_windows.park(connection, endpoint, self.key_hash(endpoint), window, until)
 
-    def _learn(self, endpoint: str, hashed: str, limits: Limits | None) -> None:
-        told = {name: getattr(limits, name) for name in LENGTHS} if limits else {}
+    def _learn(self, endpoint: str, limits: Limits) -> None:
+        told = {name: getattr(limits, name) for name in LENGTHS}
         windows = {
-            name: rate_windows.Window(limit=w.limit, length=LENGTHS[name], left=w.left)
+            name: Window(limit=w.limit, length=LENGTHS[name], left=w.left)
             for name, w in told.items()
             if w is not None
         }
-        if windows:
-            with self.workspace.database.write() as connection:
-                rate_windows.learn(connection, endpoint, hashed, windows, self.time.now())
+        if windows == self._told.get(endpoint, {}) and all(
+            w.left is None for w in windows.values()
+        ):
+            return  # what has no end needs no counting
+        hashed, now = self.key_hash(endpoint), self.time.now()
+        with self.workspace.database.write() as connection:
+            rate_windows.learn(connection, endpoint, hashed, windows, now)
+        self._told[endpoint] = windows
 
 
 @contextmanager
@@ -134,6 +196,7 @@ def _http(provider: Provider, headers: Callable[[str], dict[str, str]], clock: T
     return Http(
         provider.url,
         headers(provider.api_key),
+        patience=0,  # a limit is waited for in `take`, where all workers see it
         sleep=clock.sleep,
         jitter=clock.jitter,
         clock=clock.monotonic,

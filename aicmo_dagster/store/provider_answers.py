@@ -1,25 +1,27 @@
 """What providers answered about people: the cache of what was paid for, over all campaigns.
 
 An answer is kept for each lead it serves, so that a lead's fields can be traced to it; for a lead
-that it serves from the cache it says so. People are known by keyed hash (`tokens.person_key`).
+that it serves from the cache it says so. People are known by keyed hash (`tokens.person_key`): the
+one that they were asked about by, and aliases, by which the answer shows that they are known too.
 
 Not here: the calls that brought the answers, and what they cost in sum (`provider_calls`).
 """
 
 import json
-from collections.abc import Collection, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from aicmo_dagster.store.tables import provider_answers
+from aicmo_dagster.store.tables import person_aliases, provider_answers
 
 _CHUNK = 10_000  # SQLite may take no more than 32,766 values in a statement
 _COLUMNS = provider_answers.c
 _KEY = [column.name for column in provider_answers.primary_key]
+_ALIASES = person_aliases.c
 
 
 @dataclass(frozen=True)
@@ -71,24 +73,69 @@ def put_answers(connection: sa.Connection, answers: Iterable[Answer]) -> None:
     connection.execute(put, [rows[key] for key in sorted(rows)])
 
 
+def put_aliases(connection: sa.Connection, provider: str, aliases: Mapping[str, str]) -> None:
+    """Whoever is asked about by an alias is found by what it stands for: alias to person key.
+
+    Where two bear one alias it stands for the same of them, whoever came first.
+    """
+    rows = [
+        {"provider": provider, "alias": alias, "person_key": aliases[alias]}
+        for alias in sorted(aliases)
+    ]
+    if not rows:
+        return
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(person_aliases)
+    put = statement.on_conflict_do_update(
+        index_elements=[_ALIASES.provider, _ALIASES.alias],
+        set_={"person_key": statement.excluded.person_key},
+        where=statement.excluded.person_key < _ALIASES.person_key,
+    )
+    connection.execute(put, rows)
+
+
 def fresh_answers(
     connection: sa.Connection, person_keys: Collection[str], *, provider: str, since: datetime
 ) -> dict[str, Answer]:
     """Person key to the newest answer of `provider` from `since` on, asked for by any campaign."""
     keys = sorted(set(person_keys))
+    found = _answers_of(connection, keys, provider, since)
+    meant = _meant(connection, [key for key in keys if key not in found], provider)
+    theirs = _answers_of(connection, sorted(set(meant.values())), provider, since)
+    return found | {key: theirs[own] for key, own in meant.items() if own in theirs}
+
+
+def _answers_of(
+    connection: sa.Connection, keys: list[str], provider: str, since: datetime
+) -> dict[str, Answer]:
     found: dict[str, Answer] = {}
-    for start in range(0, len(keys), _CHUNK):
+    for chunk in _chunks(keys):
         query = (
             sa.select(provider_answers)
             .where(
                 _COLUMNS.provider == provider,
-                _COLUMNS.person_key.in_(keys[start : start + _CHUNK]),
+                _COLUMNS.person_key.in_(chunk),
                 _COLUMNS.answered_at >= since,
             )
             .order_by(_COLUMNS.answered_at, _COLUMNS.cached.desc())  # the last one stays
         )
         found |= {row["person_key"]: _answer(row) for row in connection.execute(query).mappings()}
     return found
+
+
+def _meant(connection: sa.Connection, keys: list[str], provider: str) -> dict[str, str]:
+    """What those of `keys` that are aliases stand for."""
+    meant: dict[str, str] = {}
+    for chunk in _chunks(keys):
+        query = sa.select(_ALIASES.alias, _ALIASES.person_key).where(
+            _ALIASES.provider == provider, _ALIASES.alias.in_(chunk)
+        )
+        meant |= dict(connection.execute(query).all())
+    return meant
+
+
+def _chunks(keys: list[str]) -> Iterator[list[str]]:
+    return (keys[start : start + _CHUNK] for start in range(0, len(keys), _CHUNK))
 
 
 def answers_of_lead(connection: sa.Connection, campaign: str, lead_id: str) -> list[Answer]:
@@ -107,7 +154,7 @@ def _answered_at(answer: Answer) -> tuple[datetime, bool]:
 
 def _row(answer: Answer) -> dict[str, Any]:
     # In ASCII: JSON may carry half a surrogate pair, which neither engine stores.
-    values = asdict(answer) | {"answer": json.dumps(answer.answer)}
+    values = vars(answer) | {"answer": json.dumps(answer.answer)}
     return {"key": tuple(values[name] for name in _KEY), "values": values}
 
 

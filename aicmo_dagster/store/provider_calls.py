@@ -196,6 +196,17 @@ def open_calls(
     ]
 
 
+def pending_call(
+    connection: sa.Connection, provider: str, request_id: str
+) -> tuple[str, OpenCall] | None:
+    """The campaign and the call whose answer is waited for under `request_id`, if one is."""
+    query = sa.select(provider_calls).where(
+        _CALLS.provider == provider, _CALLS.state == "pending", _CALLS.request_id == request_id
+    )
+    row = connection.execute(query).first()
+    return None if row is None else (row.campaign, _open_call(row))
+
+
 def asked_elsewhere(
     connection: sa.Connection,
     people: Collection[str],

@@ -293,6 +293,36 @@ rate_windows = sa.Table(
     sa.PrimaryKeyConstraint("provider", "key_hash", "window"),
 )
 
+search_pages = sa.Table(
+    "search_pages",
+    metadata,
+    sa.Column("campaign", sa.Text(), nullable=False),
+    sa.Column("search", sa.Text(), nullable=False),
+    sa.Column("page", sa.BigInteger(), nullable=False),
+    sa.Column("total", sa.BigInteger()),
+    sa.Column("people", sa.Text(), nullable=False),
+    sa.Column("found_at", UtcInstant(), nullable=False),
+    sa.PrimaryKeyConstraint("campaign", "search", "page"),
+)
+
+balance_marks = sa.Table(
+    "balance_marks",
+    metadata,
+    sa.Column("provider", sa.Text(), primary_key=True),
+    sa.Column("key_hash", sa.Text(), nullable=False),
+    sa.Column("balance", sa.Double(), nullable=False),
+    sa.Column("read_at", UtcInstant(), nullable=False),
+)
+
+person_aliases = sa.Table(
+    "person_aliases",
+    metadata,
+    sa.Column("provider", sa.Text(), nullable=False),
+    sa.Column("alias", sa.Text(), nullable=False),
+    sa.Column("person_key", sa.Text(), nullable=False),
+    sa.PrimaryKeyConstraint("provider", "alias"),
+)
+
 models = sa.Table(
     "models",
     metadata,

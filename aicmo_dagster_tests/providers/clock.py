@@ -1,6 +1,11 @@
 """A clock that stands still until somebody sleeps, so that waiting takes no time."""
 
 import threading
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from aicmo_dagster.stages.providers import Time
 
 
 class VirtualClock:
@@ -25,3 +30,34 @@ class VirtualClock:
         with self._lock:
             self._now += seconds
             self.slept.append(seconds)
+
+
+@dataclass(frozen=True)
+class FastClock:
+    """A clock that runs `speed` times as fast as the real one: the same in every process.
+
+    Args:
+        speed: How many of its seconds pass in a real one.
+        ahead: Seconds by which it is ahead of the real one at `since`.
+        since: The real instant from which on it is fast.
+    """
+
+    speed: float = 1.0
+    ahead: float = 0.0
+    since: float = 0.0
+
+    def now(self) -> float:
+        return self.since + self.ahead + (time.time() - self.since) * self.speed
+
+    def sleep(self, seconds: float) -> None:
+        """It is later by `seconds`."""
+        time.sleep(seconds / self.speed)
+
+
+def on_clock(clock: VirtualClock | FastClock) -> Time:
+    """What a harvest under `clock` takes for the time."""
+
+    def now() -> datetime:
+        return datetime.fromtimestamp(clock.now(), UTC)
+
+    return Time(now=now, sleep=clock.sleep, monotonic=clock.now, jitter=lambda: 0.5)

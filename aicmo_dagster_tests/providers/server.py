@@ -9,7 +9,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -18,10 +18,10 @@ from urllib.parse import parse_qs, urlsplit
 from aicmo_dagster_tests.providers import windows
 from aicmo_dagster_tests.providers.accounts import Accounts
 from aicmo_dagster_tests.providers.apollo import ApolloModes, ApolloStandIn
-from aicmo_dagster_tests.providers.clock import VirtualClock
+from aicmo_dagster_tests.providers.clock import FastClock, VirtualClock
 from aicmo_dagster_tests.providers.dropcontact import DropcontactModes, DropcontactStandIn
 from aicmo_dagster_tests.providers.ledger import Entry, Ledger
-from aicmo_dagster_tests.providers.market import Person, market
+from aicmo_dagster_tests.providers.market import SPECIALS, Person, market
 from aicmo_dagster_tests.providers.wire import Fault, Faults, Reply, Request, reply
 
 _RESET = struct.pack("ii", 1, 0)  # a socket that is closed so resets its connection
@@ -37,6 +37,7 @@ class StandIn:
         dropcontact: Its modes, likewise.
         clock: The time, for rate limits; None for the real one.
         delay: Real seconds that each answer takes.
+        specials: Whether the awkward people are among them.
     """
 
     def __init__(
@@ -46,15 +47,21 @@ class StandIn:
         *,
         apollo: ApolloModes | None = None,
         dropcontact: DropcontactModes | None = None,
-        clock: VirtualClock | None = None,
+        clock: VirtualClock | FastClock | None = None,
         delay: float = 0,
+        specials: bool = True,
     ) -> None:
-        self.people: list[Person] = market(people)
+        first = 0 if specials else SPECIALS + 1
+        self.people: list[Person] = market(first + people)[first:]
         self.now = clock.now if clock else time.time
         self.delay = delay
         self.ledger = Ledger()
         self.faults = Faults()
+        self.witness: Callable[[str], None] = lambda moment: None
         self.connections = 0
+        self.most_at_once = 0
+        self._at_once = 0
+        self._lock = threading.Lock()
         self.requests: list[Request] = []
         self.url = ""
         self.apollo = ApolloStandIn(
@@ -79,6 +86,18 @@ class StandIn:
             server.close_connections()
             server.server_close()
             thread.join()
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """One more request is being answered."""
+        with self._lock:
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._at_once -= 1
 
     def answer(self, request: Request, fault: Fault | None) -> Reply:
         """What is answered, as it stands in the books."""
@@ -180,12 +199,15 @@ class _Handler(BaseHTTPRequestHandler):
         fault = None
         if not request.path.startswith("/__ctl"):
             fault = stand_in.faults.of(request.method, request.path)
-        time.sleep((fault.delay if fault else 0) or stand_in.delay)
-        if fault and fault.reset:
-            stand_in.requests.append(request)
-            self._reset()
-            return
-        given = stand_in.answer(request, fault)
+        with stand_in.counted():
+            time.sleep((fault.delay if fault else 0) or stand_in.delay)
+            if fault and fault.reset:
+                stand_in.requests.append(request)
+                self._reset()
+                return
+            stand_in.witness("arrived")
+            given = stand_in.answer(request, fault)
+            stand_in.witness("processed")
         if fault and fault.drop_after_charge:
             self._reset()
             return

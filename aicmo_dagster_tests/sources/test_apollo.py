@@ -641,7 +641,7 @@ def test_numbers_become_text_and_what_is_none_is_left_out(stand_in: StandIn, apo
 
 def test_a_company_gives_its_fields_for_a_credit(stand_in: StandIn, apollo: Apollo):
     known = stand_in.people[9]
-    fields = apollo.organization(known.domain)
+    fields = apollo.organization(known.domain).fields
     assert fields is not None
     assert (fields["company"], fields["employees"]) == (known.company, "340")
     assert fields.keys() <= dtypes("raw_leads").keys()
@@ -649,7 +649,7 @@ def test_a_company_gives_its_fields_for_a_credit(stand_in: StandIn, apollo: Apol
 
 
 def test_a_company_that_is_not_known_is_none_and_free(stand_in: StandIn, apollo: Apollo):
-    assert apollo.organization("nowhere.example") is None
+    assert apollo.organization("nowhere.example").fields is None
     assert stand_in.ledger.spent() == 0
 
 

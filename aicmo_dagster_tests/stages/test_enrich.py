@@ -1,93 +1,34 @@
 """Leads completed by the stand-in providers over real HTTP: nothing is paid for twice."""
 
-from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
 from aicmo_dagster.domain.tokens import address_key
 from aicmo_dagster.settings import Provider
 from aicmo_dagster.stages.harvest import harvest
-from aicmo_dagster.stages.providers import Time
-from aicmo_dagster.stages.report import Report
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.frames import read_frame
 from aicmo_dagster.store.suppressions import suppressed
-from aicmo_dagster.store.tables import provider_calls
-from aicmo_dagster_tests.providers.accounts import GOOD
-from aicmo_dagster_tests.providers.apollo import ApolloModes
-from aicmo_dagster_tests.providers.clock import VirtualClock
 from aicmo_dagster_tests.providers.server import StandIn
 from aicmo_dagster_tests.providers.wire import Fault
 from aicmo_dagster_tests.samples import NOON
-from aicmo_dagster_tests.workspaces import apply, open_test_workspace
-
-SEARCH = {"type": "apollo", "search": {"person_locations": ["Norway"]}, "max_leads": 50}
-BOTH = {"waterfall": ["apollo", "dropcontact"], "max_credits": 500}
-
-
-@pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock()
-
-
-@pytest.fixture
-def providers(request: pytest.FixtureRequest, clock: VirtualClock) -> Iterator[StandIn]:
-    """Both providers; a test may ask for limits of Apollo's requests by window."""
-    modes = ApolloModes(limits=getattr(request, "param", None))
-    with StandIn(clock=clock, apollo=modes).running() as stand_in:
-        yield stand_in
+from aicmo_dagster_tests.stages.harvesting import (
+    BOTH,
+    SEARCH,
+    Harvest,
+    addresses,
+    call_states,
+    campaign,
+)
+from aicmo_dagster_tests.workspaces import apply
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, database_url: str, providers: StandIn) -> Iterator[Workspace]:
-    opened = open_test_workspace(
-        tmp_path,
-        database_url,
-        apollo=Provider(f"{providers.url}/apollo", GOOD),
-        dropcontact=Provider(f"{providers.url}/dropcontact", GOOD),
-    )
-    yield opened
-    opened.database.close()
-
-
-Harvest = Callable[..., Report]
-
-
-@pytest.fixture
-def run(workspace: Workspace, clock: VirtualClock) -> Harvest:
-    """Harvests a campaign under the stand-in's clock."""
-
-    def now() -> datetime:
-        return datetime.fromtimestamp(clock.now(), UTC)
-
-    virtual = Time(now=now, sleep=clock.sleep, monotonic=clock.now, jitter=lambda: 0.5)
-
-    def harvest_campaign(key: str = "spring", at: datetime = NOON) -> Report:
-        return harvest(workspace, key, at, virtual)
-
-    return harvest_campaign
-
-
-def campaign(workspace: Workspace, key: str = "spring", **changes: Any) -> None:
-    apply(workspace, key, 0, **({"sources": [SEARCH], "enrich": BOTH} | changes))
-
-
-def addresses(workspace: Workspace, key: str = "spring") -> dict[str, str | None]:
-    """External id to address of every lead."""
-    with workspace.database.read() as connection:
-        leads = read_frame(connection, "raw_leads", key)
-    plain = leads.astype(object).where(leads.notna(), None)
-    return dict(zip(plain["external_id"], plain["email"], strict=True))
-
-
-def call_states(workspace: Workspace) -> list[str]:
-    with workspace.database.read() as connection:
-        return sorted(connection.scalars(sa.select(provider_calls.c.state)))
+def workspace(harvest_workspace: Workspace) -> Workspace:
+    return harvest_workspace
 
 
 def test_a_search_is_paged_and_completed_by_the_waterfall(
@@ -195,7 +136,9 @@ def test_a_batch_that_is_not_ready_is_collected_by_a_later_run(
     assert call_states(workspace).count("pending") == 0
 
 
-@pytest.mark.parametrize("providers", [{"minute": 100, "hour": 2, "day": 1000}], indirect=True)
+@pytest.mark.parametrize(
+    "providers", [{"limits": {"minute": 100, "hour": 2, "day": 1000}}], indirect=True
+)
 def test_an_hourly_limit_parks_the_provider_and_says_until_when(
     workspace: Workspace, providers: StandIn, run: Harvest
 ) -> None:

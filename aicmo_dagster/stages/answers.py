@@ -1,0 +1,102 @@
+"""What a paid call answered is kept, together with its outcome: by whom it is found, for whom.
+
+Not here: the call (`paid_calls`, `batches`), or what becomes of a lead (`enrich`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from aicmo_dagster.domain.tokens import address_key, normal_address, person_key
+from aicmo_dagster.sources.people import DO_NOT_CONTACT, NOT_ASKED, Answered
+from aicmo_dagster.stages.asked import identities_of
+from aicmo_dagster.stages.workspace import Workspace
+from aicmo_dagster.store import provider_calls
+from aicmo_dagster.store.provider_answers import Answer, put_aliases, put_answers
+from aicmo_dagster.store.suppressions import suppress
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a call gave.
+
+    Args:
+        campaign: Who paid.
+        provider: Who answered.
+        leads: Lead id by person key, of everyone it asked about.
+        given: What was answered, by lead id.
+        credits: What it cost, if that is known.
+        answered_at: When it was asked for: what freshness counts from.
+    """
+
+    campaign: str
+    provider: str
+    leads: Mapping[str, str]
+    given: Mapping[str, Answered] = field(repr=False)
+    credits: float | None
+    answered_at: datetime
+
+    @property
+    def answers(self) -> list[Answer]:
+        """Those to be kept: not of whom was not asked about after all."""
+        each = (self.credits or 0.0) / max(len(self.leads), 1)
+        return [
+            Answer(
+                campaign=self.campaign,
+                lead_id=lead_id,
+                provider=self.provider,
+                person_key=person,
+                answer=given.fields,
+                status=given.status,
+                usable=given.usable,
+                credits=each,
+                answered_at=self.answered_at,
+            )
+            for person, lead_id in self.leads.items()
+            if (given := self.given.get(lead_id)) is not None and given.status != NOT_ASKED
+        ]
+
+
+def keep_outcome(workspace: Workspace, call: int, outcome: Outcome, now: datetime) -> list[Answer]:
+    """The call is done and its answers are kept, unless they are already; gives the answers.
+
+    Whoever told the provider not to be written to is suppressed in every campaign.
+    """
+    answers = outcome.answers
+    with workspace.database.write() as connection:
+        is_first = provider_calls.finish_call(
+            connection,
+            call,
+            state="done",
+            credits=outcome.credits,
+            request_id=None,
+            detail=f"{len(answers)} answers",
+            now=now,
+        )
+        if is_first:
+            put_answers(connection, answers)
+            for key in _objectors(workspace, outcome.given):
+                reason = "does not want to be contacted"
+                suppress(connection, "address", key, reason, outcome.provider, now)
+    return answers
+
+
+def _objectors(workspace: Workspace, given: Mapping[str, Answered]) -> list[str]:
+    """What the addresses of those who object are suppressed by."""
+    key = workspace.settings.secret_key()
+    objections = [a.doubtful for a in given.values() if a.status == DO_NOT_CONTACT and a.doubtful]
+    return [address_key(key, normal_address(address)) for address in objections]
+
+
+def name_answers(workspace: Workspace, provider: str, answers: Sequence[Answer]) -> None:
+    """Whoever `answers` are about is found by everything that they tell who it is."""
+    key = workspace.settings.secret_key()
+    known = identities_of([answer.answer for answer in answers])
+    pairs = [
+        (person_key(key, provider, identity), answer.person_key)
+        for answer, identities in zip(answers, known, strict=True)
+        for identity in identities
+    ]
+    aliases = {alias: person for alias, person in sorted(pairs, reverse=True) if alias != person}
+    with workspace.database.write() as connection:
+        put_aliases(connection, provider, aliases)

@@ -1,0 +1,265 @@
+"""One provider's paid calls for one campaign: never beyond its budget, never twice.
+
+An intent is committed before each call and its outcome after it, together with what was answered.
+Not here: whom to ask and in which order (`enrich`), or what an answer looks like (`sources`).
+"""
+
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any, Generic, TypeVar
+
+import sqlalchemy as sa
+
+from aicmo_dagster.domain.campaigns import Enrich
+from aicmo_dagster.domain.tokens import person_key
+from aicmo_dagster.errors import AicmoError
+from aicmo_dagster.sources.http import OutcomeUnknown, OutOfCredits, RateLimited
+from aicmo_dagster.sources.people import Asked
+from aicmo_dagster.stages.in_flight import InFlight, Later
+from aicmo_dagster.stages.providers import Providers
+from aicmo_dagster.store import provider_calls
+from aicmo_dagster.store.provider_calls import NoCredits, OpenCall
+from aicmo_dagster.store.workers import has_ended, this_worker
+
+_SETBACKS = 5
+"""How often in a row a limit or an empty account is met, by as many as are in flight, before it is
+taken to be the end."""
+
+_TOLD_EVERY = 50
+"""Calls after which the log tells how far it has come."""
+
+_log = logging.getLogger(__name__)
+
+Given = TypeVar("Given")
+
+
+@dataclass(eq=False)
+class Batch:
+    """Whom one call asks about, by their person key; and the call, once it has begun."""
+
+    people: dict[str, Asked]
+    call: int = 0
+
+
+@dataclass(frozen=True)
+class Payer:
+    """Who asks and pays.
+
+    Args:
+        providers: The clients.
+        campaign: Whose budget it is.
+        wanted: Its `enrich` section.
+        now: The instant that freshness counts from, and that answers are dated by.
+        outcomes: What became of people, counted.
+        untried: The leads for whom there was no credit.
+        worker: This process.
+    """
+
+    providers: Providers
+    campaign: str
+    wanted: Enrich
+    now: datetime
+    outcomes: Counter[str] = field(default_factory=Counter)
+    untried: set[str] = field(default_factory=set)
+    worker: str = field(default_factory=this_worker)
+
+    @property
+    def since(self) -> datetime:
+        """The instant from which on an answer is fresh."""
+        return self.now - timedelta(days=self.wanted.fresh_days)
+
+    def person(self, provider: str, identity: str) -> str:
+        """What the person is known by in the store."""
+        key = self.providers.workspace.settings.secret_key()
+        return person_key(key, provider, identity)
+
+    def open_calls(self, provider: str) -> list[OpenCall]:
+        """The campaign's calls whose answers may still come, or whose outcome nobody knows."""
+        with self.providers.workspace.database.read() as connection:
+            return self.open_calls_in(connection, provider)
+
+    def open_calls_in(self, connection: sa.Connection, provider: str) -> list[OpenCall]:
+        """`open_calls`, seen by a transaction."""
+        return provider_calls.open_calls(
+            connection,
+            self.campaign,
+            provider,
+            has_ended=lambda worker: worker != self.worker and has_ended(worker),
+            now=self.providers.time.now(),
+        )
+
+    def finish(self, call: int, state: Any, detail: str, **known: Any) -> None:
+        """The call's outcome is committed."""
+        values = {"credits": None, "request_id": None, **known}
+        with self.providers.workspace.database.write(durable=True) as connection:
+            provider_calls.finish_call(
+                connection,
+                call,
+                state=state,
+                detail=detail,
+                now=self.providers.time.now(),
+                **values,
+            )
+
+
+class PaidCalls(Generic[Given]):
+    """The calls of one kind.
+
+    Args:
+        payer: Who pays.
+        provider: Who is asked.
+        operation: For what.
+        endpoint: Whose limits count.
+        request: Asks about people; costs a credit for each at most.
+        land: Called with each batch and what was answered about it.
+    """
+
+    def __init__(
+        self,
+        payer: Payer,
+        provider: str,
+        operation: str,
+        endpoint: str,
+        request: Callable[[list[Asked]], Given],
+        land: Callable[[Batch, Given], None],
+    ) -> None:
+        self._payer, self._providers = payer, payer.providers
+        self._provider, self._operation, self._endpoint = provider, operation, endpoint
+        self._request, self._answered = request, land
+        self._width = getattr(payer.providers.workspace.settings, provider).at_once
+        self._flight: InFlight[Batch, Given] = InFlight(
+            self._width, self._start, self._land, payer.providers.pause
+        )
+        self._setbacks, self._landed = 0, 0
+        self._error: AicmoError | None = None
+
+    def ask(self, people: Mapping[str, Asked], size: int) -> None:
+        """Everyone of `people` is asked about, `size` in a call, while there are credits.
+
+        Whoever there was no credit for is among the payer's `untried` afterwards.
+
+        Raises:
+            AicmoError: Why the provider cannot be asked any more; what was answered is kept.
+        """
+        self._flight.queue.extend(_batches(people, size))
+        try:
+            self._flight.run()
+        except RateLimited as error:
+            self._error = error
+        if self._error is not None:
+            raise self._error
+
+    def _start(self, batch: Batch) -> Callable[[], Given] | Later | None:
+        """The intent to pay, committed, and the request."""
+        with self._providers.workspace.database.write(durable=True) as connection:
+            until = self._providers.take(connection, self._endpoint)
+            if until is not None:
+                return Later(until)
+            begun = self._begin(connection, batch)
+        if isinstance(begun, NoCredits):
+            return self._without_credits(begun, batch)
+        if begun is None:
+            return None
+        batch.call = begun
+        asked = list(batch.people.values())
+        return lambda: self._request(asked)
+
+    def _begin(self, connection: sa.Connection, batch: Batch) -> int | NoCredits | None:
+        """The intent to pay; people whom an open call asks about leave `batch`."""
+        payer = self._payer
+        busy = provider_calls.asked_elsewhere(
+            connection,
+            batch.people,
+            provider=self._provider,
+            campaign=payer.campaign,
+            since=payer.since,
+        )
+        calls = payer.open_calls_in(connection, self._provider)
+        busy.update(*(call.people for call in calls if call.started_at >= payer.since))
+        for person in busy.intersection(batch.people):
+            del batch.people[person]
+            payer.outcomes[f"{self._provider}: asked already, no answer yet"] += 1
+        if not batch.people:
+            return None
+        digest = hashlib.sha256("".join(sorted(batch.people)).encode()).hexdigest()[:32]
+        return provider_calls.begin_call(
+            connection,
+            campaign=payer.campaign,
+            provider=self._provider,
+            operation=self._operation,
+            key=f"{self._provider}/{digest}/{payer.now.isoformat()}",
+            people=list(batch.people),
+            worker=payer.worker,
+            credits_at_most=float(len(batch.people)),
+            max_credits=float(payer.wanted.max_credits),
+            now=self._providers.time.now(),
+        )
+
+    def _without_credits(self, refusal: NoCredits, batch: Batch) -> Later | None:
+        """The budget is asked again when all outcomes are known, and spent to the last credit."""
+        if not self._flight.idle:
+            return Later()
+        if refusal.left >= 1:
+            self._split(batch, int(refusal.left))
+        else:
+            self._give_up(batch)
+        return None
+
+    def _split(self, batch: Batch, first: int) -> None:
+        items = iter(batch.people.items())
+        parts = [dict(islice(items, first)), dict(items)]
+        self._flight.queue.extendleft(Batch(part) for part in reversed(parts) if part)
+
+    def _give_up(self, *batches: Batch) -> None:
+        """Nobody else is asked."""
+        for batch in (*batches, *self._flight.queue):
+            self._payer.untried.update(asked.key for asked in batch.people.values())
+        self._flight.queue.clear()
+
+    def _land(self, batch: Batch, given: Given | AicmoError) -> None:
+        self._providers.heed(self._endpoint, given)
+        if isinstance(given, OutcomeUnknown):
+            self._payer.finish(batch.call, "unknown", str(given))
+            self._payer.outcomes[f"{self._provider}: outcome unknown"] += len(batch.people)
+        elif isinstance(given, AicmoError):
+            self._payer.finish(batch.call, "refused", type(given).__name__, credits=0.0)
+            self._refused(batch, given)
+        else:
+            self._setbacks = 0
+            self._answered(batch, given)
+        self._tell()
+
+    def _refused(self, batch: Batch, error: AicmoError) -> None:
+        """A limit is waited for and an account emptied to the last credit; all else is the end."""
+        self._setbacks += 1
+        goes_on = self._error is None and self._setbacks <= _SETBACKS * self._width
+        if goes_on and isinstance(error, RateLimited):
+            self._flight.queue.appendleft(batch)
+        elif goes_on and isinstance(error, OutOfCredits) and error.left and error.left >= 1:
+            self._split(batch, int(error.left))
+        elif isinstance(error, OutOfCredits):
+            self._error = self._error or error
+            self._give_up(batch)
+        else:
+            self._error = self._error or error
+            self._flight.queue.clear()
+
+    def _tell(self) -> None:
+        self._landed += 1
+        if self._landed % _TOLD_EVERY == 0 or not (self._flight.queue or not self._flight.idle):
+            waiting = len(self._flight.queue)
+            _log.info(
+                "%s: %s %s: %d calls answered, %d waiting",
+                *(self._payer.campaign, self._provider, self._operation, self._landed, waiting),
+            )
+
+
+def _batches(people: Mapping[str, Asked], size: int) -> Iterator[Batch]:
+    items = iter(people.items())
+    while part := dict(islice(items, size)):
+        yield Batch(part)
