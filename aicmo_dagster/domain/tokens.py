@@ -49,6 +49,11 @@ def person_key(key: bytes, provider: str, identity: str) -> str:
     return _digest(key, "person", provider, identity).hex()
 
 
+def environment_key(key: bytes, public_url: str) -> str:
+    """The keyed hash that tells installations apart that must not send each other's mail."""
+    return _digest(key, "environment", public_url).hex()
+
+
 def normal_address(address: str) -> str:
     """`address` trimmed, in lower case, with its domain in ASCII; as typed if it is not valid."""
     found = _validated(address)
