@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from aicmo_dagster.domain.templates import RenderFailed
+from aicmo_dagster.domain.sandbox import RenderFailed
 from aicmo_dagster.domain.tokens import address_key
 from aicmo_dagster.mail.delivery import Transport
 from aicmo_dagster.mail.headers import Undeliverable
