@@ -17,7 +17,7 @@ from aicmo_dagster.errors import BadInput
 
 _ADDRESS = """---
 
-{{ sender.name }}, {{ sender.postal_address.splitlines() | join(', ') }}
+{{ sender.name }}, {{ sender.postal_address | on_one_line }}
 """
 _UNSUBSCRIBE = "[Unsubscribe]({{ unsubscribe_url }})"
 _DOCUMENT = (

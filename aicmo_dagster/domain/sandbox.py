@@ -89,11 +89,12 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def __init__(self, *, autoescape: bool) -> None:
         super().__init__(undefined=_Missing, autoescape=autoescape, finalize=_shown)
-        self.globals = {"range": _range}
+        self.globals = GLOBALS
         self.filters = {name: _bounding(self.filters[name]) for name in sorted(FILTERS)}
         for name, length in _LENGTHS.items():
             self.filters[name] = _foreseeing(self.filters[name], length)
         self.filters["link_target"], self.filters["link_part"] = _link_target, _link_part
+        self.filters["on_one_line"] = _on_one_line
         if not autoescape:
             self.filters["e"] = self.filters["escape"] = str
 
@@ -199,7 +200,7 @@ def _shown(value: Any) -> Any:
     Whole floats lose their fraction; nothing is a missing value.
     """
     if isinstance(value, str):
-        if value.isprintable():
+        if value.isprintable():  # as nearly all are
             return value
         cleaned = CONTROLS.sub("", value.replace("\r\n", "\n").replace("\r", "\n"))
         return type(value)(cleaned)
@@ -222,9 +223,17 @@ def _link_part(value: object) -> str:
     return _encoded(str(value), ";/:@+$,-_.!~*'()")
 
 
+def _on_one_line(value: object) -> str:
+    """The lines of `value`, with commas between them."""
+    return ", ".join(str(value).splitlines())
+
+
 def _encoded(text: str, kept: str) -> str:
     return text if _PLAIN_URL.fullmatch(text) else mdurl.encode(text, kept)
 
+
+GLOBALS: dict[str, Any] = {"range": _range}
+"""The functions that a template may call."""
 
 PLAIN = Sandbox(autoescape=False)
 ESCAPING = Sandbox(autoescape=True)

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Template, UndefinedError, nodes
 
-from aicmo_dagster.domain.sandbox import CONTROLS, LONGEST, PLAIN, RenderFailed, Sandbox
+from aicmo_dagster.domain.sandbox import CONTROLS, GLOBALS, LONGEST, PLAIN, RenderFailed, Sandbox
 from aicmo_dagster.domain.template_faults import faults
 
 _AT_A_TIME = 256
@@ -43,7 +43,8 @@ class Program:
             RenderFailed: If a value is missing, or the template cannot be run or writes too much.
         """
         try:
-            context = self.template.new_context(dict(values))
+            # `shared` saves Jinja a copy of a copy; what a template sets is its own all the same.
+            context = self.template.new_context({**GLOBALS, **values}, shared=True)
             return _joined(self.template.root_render_func(context))
         except UndefinedError as error:
             name = str(error.message)

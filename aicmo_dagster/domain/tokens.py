@@ -5,7 +5,6 @@ and the same lead always gets the same. Not here: where the key is kept (`settin
 """
 
 import base64
-import hashlib
 import hmac
 
 from email_validator import EmailNotValidError, ValidatedEmail, validate_email
@@ -75,7 +74,7 @@ def _validated(address: str) -> ValidatedEmail | None:
 
 
 def _digest(key: bytes, *parts: str) -> bytes:
-    return hmac.new(key, "\x1f".join(parts).encode(), hashlib.sha256).digest()
+    return hmac.digest(key, "\x1f".join(parts).encode(), "sha256")
 
 
 def _base64(raw: bytes) -> str:

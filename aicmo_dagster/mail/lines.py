@@ -34,6 +34,7 @@ class Line:
         self.conversation: Conversation | None = None
         self.deadline = float("inf")
         self.awaits_leave = False
+        self.watched = 0
         self.ended: str | None = None
         self._extensions = frozenset(session.esmtp_features)
         self._limits = limits

@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import format_datetime
+from functools import lru_cache
 from urllib.parse import quote
 
 from aicmo_dagster.domain.campaigns import Sender
@@ -114,7 +115,7 @@ class Skeleton:
                 mailbox_header("To", outgoing.recipient_name or "", recipient),
                 self._reply_to,
                 text_header("Subject", outgoing.rendered.subject),
-                f"Date: {format_datetime(outgoing.date)}\r\n",
+                _date(outgoing.date),
                 f"Message-ID: {_identifier('the Message-ID', outgoing.message_id)}\r\n",
                 _thread(outgoing) if outgoing.in_reply_to or outgoing.references else "",
                 self._unsubscribe(outgoing.unsubscribe_url),
@@ -136,6 +137,12 @@ class Skeleton:
 
 
 _TEXT, _HTML = _PART.format("plain"), _PART.format("html")
+
+
+@lru_cache(maxsize=64)
+def _date(date: datetime) -> str:
+    """The header; a batch of messages has the same."""
+    return f"Date: {format_datetime(date)}\r\n"
 
 
 def _thread(outgoing: Outgoing) -> str:

@@ -188,7 +188,8 @@ class Smtp:
     def _watch(self, line: Line) -> None:
         """The line is watched for what it waits for."""
         wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if line.sending else 0)
-        if self._selector.get_key(line.socket).events != wanted:
+        if line.watched != wanted:
+            line.watched = wanted
             self._selector.modify(line.socket, wanted, line)
 
     def _forget(self, line: Line) -> None:

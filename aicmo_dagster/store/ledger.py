@@ -27,6 +27,7 @@ from aicmo_dagster.domain.tokens import address_key, domain_key
 from aicmo_dagster.store.breakers import provider_scope, step_scope
 from aicmo_dagster.store.database import insert_new, take_turn
 from aicmo_dagster.store.overrides import active_overrides
+from aicmo_dagster.store.prepared import Prepared
 from aicmo_dagster.store.suppressions import any_suppressed, suppressed
 from aicmo_dagster.store.tables import FRAME_TABLES, events, handoffs, nurture_sends
 
@@ -374,16 +375,28 @@ def _closed_until(row: sa.Row, campaign: str, closed: Mapping[str, datetime]) ->
 
 
 def _take(connection: sa.Connection, campaign: str, sends: list[Send], **values: Any) -> None:
-    """`sends` are claimed, one statement a step."""
-    by_step: dict[str, list[str]] = {}
-    for send in sends:
-        by_step.setdefault(send.step, []).append(send.lead_id)
-    for step, leads in by_step.items():
-        connection.execute(
-            sa.update(nurture_sends)
-            .where(_SENDS.campaign == campaign, _SENDS.step == step, _SENDS.lead_id.in_(leads))
-            .values(state="claimed", reason=None, **values)
-        )
+    """`sends` are claimed."""
+    fixed = {"at_campaign": campaign, **{f"{name}_now": value for name, value in values.items()}}
+    rows = [fixed | {"at_lead": send.lead_id, "at_step": send.step} for send in sends]
+    _CLAIM.execute(connection, rows)
+
+
+_CLAIM = Prepared(
+    sa.update(nurture_sends)
+    .where(
+        _SENDS.campaign == sa.bindparam("at_campaign"),
+        _SENDS.lead_id == sa.bindparam("at_lead"),
+        _SENDS.step == sa.bindparam("at_step"),
+    )
+    .values(
+        state="claimed",
+        reason=None,
+        worker=sa.bindparam("worker_now"),
+        claimed_at=sa.bindparam("claimed_at_now", type_=_SENDS.claimed_at.type),
+        sender=sa.bindparam("sender_now"),
+        boot=sa.bindparam("boot_now"),
+    )
+)
 
 
 def _change(row: sa.Row, **values: Any) -> dict[str, Any]:
@@ -403,12 +416,3 @@ def advance(connection: sa.Connection, campaign: str, changes: Iterable[dict[str
             sa.update(nurture_sends).where(*one_of(campaign)).values({"reason": None} | values)
         )
         connection.execute(statement, alike)
-
-
-def one_of(campaign: str) -> tuple[sa.ColumnElement[bool], ...]:
-    """The send of the campaign that the parameters at_lead and at_step name."""
-    return (
-        _SENDS.campaign == campaign,
-        _SENDS.lead_id == sa.bindparam("at_lead"),
-        _SENDS.step == sa.bindparam("at_step"),
-    )

@@ -10,7 +10,7 @@ was claimed before the machine went down is therefore doubtful as a whole. Not h
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,7 +18,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from aicmo_dagster.domain.nurture.caps import DAY
-from aicmo_dagster.store.ledger import OPEN, WAITING, Send, advance, in_states, one_of
+from aicmo_dagster.store.ledger import OPEN, WAITING, Send, advance, in_states
+from aicmo_dagster.store.prepared import Prepared
 from aicmo_dagster.store.tables import events, nurture_sends
 
 LEASE = timedelta(minutes=30)
@@ -28,7 +29,6 @@ MOST_SOFT_FAILURES, SOFT_FAILURE_SPAN = 3, timedelta(days=7)
 """A mailbox that takes nothing as often, over as long, is taken to be dead."""
 
 _SENDS = nurture_sends.c
-_IS_OPEN = sa.or_(*(_SENDS.state == state for state in OPEN))  # for executemany, unlike IN
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Outcome:
 def begin_attempts(
     connection: sa.Connection,
     campaign: str,
-    sends: Collection[Send],
+    sends: Sequence[Send],
     *,
     worker: str,
     transport: str,
@@ -65,34 +65,30 @@ def begin_attempts(
     Returns:
         The Message-IDs of those that `worker` still holds.
     """
-    by_step: dict[str, list[str]] = {}
-    for send in sends:
-        by_step.setdefault(send.step, []).append(send.lead_id)
-    begun: set[str] = set()
-    for step, leads in by_step.items():
-        statement = (
-            sa.update(nurture_sends)
-            .where(
-                _SENDS.campaign == campaign,
-                _SENDS.step == step,
-                _SENDS.lead_id.in_(leads),
-                _SENDS.state == "claimed",
-                _SENDS.worker == worker,
-            )
-            .values(
-                state="attempting",
-                transport=transport,
-                attempted_at=now,
-                attempts=_SENDS.attempts + 1,
-                dated_at=sa.func.coalesce(_SENDS.dated_at, sa.bindparam("dated", type_=_INSTANT)),
-            )
-            .returning(_SENDS.message_id)
-        )
-        begun.update(connection.scalars(statement, {"dated": dated}))
-    return begun
+    fixed = {"at_campaign": campaign, "by": worker, "to": transport, "now": now, "dated": dated}
+    rows = [fixed | {"at_lead": send.lead_id, "at_step": send.step} for send in sends]
+    begun = _BEGIN.execute(connection, rows)
+    return {send.message_id for send, changed in zip(sends, begun, strict=True) if changed}
 
 
+_MINE = (
+    _SENDS.campaign == sa.bindparam("at_campaign"),
+    _SENDS.lead_id == sa.bindparam("at_lead"),
+    _SENDS.step == sa.bindparam("at_step"),
+    _SENDS.worker == sa.bindparam("by"),
+)
 _INSTANT = nurture_sends.c.dated_at.type
+_BEGIN = Prepared(
+    sa.update(nurture_sends)
+    .where(*_MINE, _SENDS.state == "claimed")
+    .values(
+        state="attempting",
+        transport=sa.bindparam("to"),
+        attempted_at=sa.bindparam("now", type_=_INSTANT),
+        attempts=_SENDS.attempts + 1,
+        dated_at=sa.func.coalesce(_SENDS.dated_at, sa.bindparam("dated", type_=_INSTANT)),
+    )
+)
 
 
 def record_outcomes(
@@ -111,21 +107,28 @@ def record_outcomes(
     changes: dict[str, list[dict[str, Any]]] = {}
     for outcome in written:
         changes.setdefault(outcome.state, []).append(_values(outcome, now))
+    fixed = {"at_campaign": campaign, "by": worker}
     for state, alike in changes.items():
-        statement = sa.update(nurture_sends).where(
-            *one_of(campaign), _IS_OPEN, _SENDS.worker == sa.bindparam("by")
-        )
-        values: dict[str, Any] = {name: sa.bindparam(name) for name in _RECORDED}
-        values["state"] = state
-        if state == "accepted":
-            values["sent_at"] = sa.bindparam("at")
-        if state in WAITING:
-            values |= {"due_at": sa.bindparam("due"), "worker": None}
-        connection.execute(statement.values(values), [each | {"by": worker} for each in alike])
+        statement = _SET_ASIDE if state in WAITING else _FINISHED
+        statement.execute(connection, [fixed | each for each in alike])
     return written
 
 
-_RECORDED = ("reply", "reason", "fault", "attempts")
+_TOLD: dict[str, Any] = {
+    "state": sa.bindparam("state_now"),
+    **{name: sa.bindparam(f"{name}_now") for name in ("reply", "reason", "fault", "attempts")},
+}
+_IS_OPEN = sa.or_(*(_SENDS.state == state for state in OPEN))
+_FINISHED = Prepared(
+    sa.update(nurture_sends)
+    .where(*_MINE, _IS_OPEN)
+    .values(_TOLD | {"sent_at": sa.bindparam("sent_now", type_=_INSTANT)})
+)
+_SET_ASIDE = Prepared(
+    sa.update(nurture_sends)
+    .where(*_MINE, _IS_OPEN)
+    .values(_TOLD | {"due_at": sa.bindparam("due_now", type_=_INSTANT), "worker": None})
+)
 
 
 def _judged(outcome: Outcome, now: datetime) -> Outcome:
@@ -138,19 +141,19 @@ def _judged(outcome: Outcome, now: datetime) -> Outcome:
 
 
 def _values(outcome: Outcome, now: datetime) -> dict[str, Any]:
+    accepted = outcome.state == "accepted"
     values: dict[str, Any] = {
         "at_lead": outcome.send.lead_id,
         "at_step": outcome.send.step,
-        "reply": outcome.reply,
-        "reason": None if outcome.state == "accepted" else outcome.reply,
-        "fault": outcome.fault,
-        "attempts": outcome.send.attempts + 1,
+        "state_now": outcome.state,
+        "reply_now": outcome.reply,
+        "reason_now": None if accepted else outcome.reply,
+        "fault_now": outcome.fault,
+        "attempts_now": outcome.send.attempts + 1,
     }
-    if outcome.state == "accepted":
-        values["at"] = now
     if outcome.state in WAITING:
-        values["due"] = now + _back_off(outcome.send.attempts)
-    return values
+        return values | {"due_now": now + _back_off(outcome.send.attempts)}
+    return values | {"sent_now": now if accepted else None}
 
 
 def hold(
@@ -162,14 +165,24 @@ def hold(
     now: datetime,
 ) -> None:
     """Puts claimed sends that cannot be made into a message off by a day, each with its reason."""
-    rows = [{"at_lead": send.lead_id, "at_step": send.step, "why": reason} for send, reason in held]
-    if rows:
-        statement = (
-            sa.update(nurture_sends)
-            .where(*one_of(campaign), _SENDS.state == "claimed", _SENDS.worker == worker)
-            .values(state="deferred", reason=sa.bindparam("why"), due_at=now + DAY, worker=None)
-        )
-        connection.execute(statement, rows)
+    fixed = {"at_campaign": campaign, "by": worker, "due_now": now + DAY}
+    rows = [
+        fixed | {"at_lead": send.lead_id, "at_step": send.step, "reason_now": reason}
+        for send, reason in held
+    ]
+    _HOLD.execute(connection, rows)
+
+
+_HOLD = Prepared(
+    sa.update(nurture_sends)
+    .where(*_MINE, _SENDS.state == "claimed")
+    .values(
+        state="deferred",
+        reason=sa.bindparam("reason_now"),
+        due_at=sa.bindparam("due_now", type_=_INSTANT),
+        worker=None,
+    )
+)
 
 
 def release(connection: sa.Connection, campaign: str, *, worker: str) -> int:

@@ -212,5 +212,5 @@ def test_no_chain_of_filters_fills_the_memory(text: str) -> None:
 
 
 def test_texts_may_still_be_joined_and_replaced() -> None:
-    text = "{{ row.x ~ row.x | replace('a', 'bb') }} {{ row.x + '!' }} {{ row.x | list | join('/') }}"
+    text = "{{ row.x ~ row.x | replace('a', 'bb') }} {{ row.x + '!' }} {{ row.x | join('/') }}"
     assert row_template(text)({"x": "aa"}) == "aabbbb aa! a/a"
