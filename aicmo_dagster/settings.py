@@ -31,6 +31,15 @@ class Provider:
 
 
 @dataclass(frozen=True)
+class Dkim:
+    """How mail is signed: the domain, the selector that names the key in its DNS, and the key."""
+
+    domain: str
+    selector: str
+    key_file: Path
+
+
+@dataclass(frozen=True)
 class Settings:
     """What the environment says, with the defaults filled in.
 
@@ -43,6 +52,7 @@ class Settings:
         configured_secret_key: AICMO_SECRET_KEY, if it is set.
         apollo: Apollo; a campaign may use it if there is a key.
         dropcontact: Dropcontact, likewise.
+        dkim: How mail is signed; none means that it is not, or that the mail server does it.
     """
 
     home: Path
@@ -53,6 +63,7 @@ class Settings:
     configured_secret_key: str | None = field(default=None, repr=False)
     apollo: Provider = Provider("https://api.apollo.io/api/v1")
     dropcontact: Provider = Provider("https://api.dropcontact.com/v1")
+    dkim: Dkim | None = None
 
     def process_environment(self) -> dict[str, str]:
         """The variables that make a child process, wherever it starts, see these settings.
@@ -72,6 +83,9 @@ class Settings:
             "AICMO_DROPCONTACT_API_KEY": self.dropcontact.api_key,
             "AICMO_DROPCONTACT_URL": self.dropcontact.url,
             "AICMO_DROPCONTACT_AT_ONCE": str(self.dropcontact.at_once),
+            "AICMO_DKIM_DOMAIN": self.dkim and self.dkim.domain,
+            "AICMO_DKIM_SELECTOR": self.dkim and self.dkim.selector,
+            "AICMO_DKIM_KEY_FILE": self.dkim and str(self.dkim.key_file),
         }
         return {name: value or "" for name, value in variables.items()}
 
@@ -114,6 +128,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         configured_secret_key=environment.get("AICMO_SECRET_KEY") or None,
         apollo=_provider(environment, "APOLLO", Settings.apollo),
         dropcontact=_provider(environment, "DROPCONTACT", Settings.dropcontact),
+        dkim=_dkim(environment),
     )
 
 
@@ -125,6 +140,20 @@ def _provider(environment: Mapping[str, str], name: str, default: Provider) -> P
         expected = "a number of requests at once, from 1 to 32"
         raise BadInput(Problem(f"AICMO_{name}_AT_ONCE", "", repr(at_once), expected))
     return Provider(url.rstrip("/"), key, int(at_once))
+
+
+def _dkim(environment: Mapping[str, str]) -> Dkim | None:
+    """All three variables, or none of them."""
+    names = [f"AICMO_DKIM_{part}" for part in ("DOMAIN", "SELECTOR", "KEY_FILE")]
+    domain, selector, key_file = (environment.get(name) or None for name in names)
+    if domain and selector and key_file:
+        return Dkim(domain, selector, Path(key_file).absolute())
+    missing = [n for n in names if not environment.get(n)]
+    if len(missing) < len(names):
+        given = ", ".join(name for name in names if name not in missing)
+        expected = "all of AICMO_DKIM_DOMAIN, AICMO_DKIM_SELECTOR and AICMO_DKIM_KEY_FILE, or none"
+        raise BadInput(Problem(missing[0], "", f"nothing beside {given}", expected))
+    return None
 
 
 def host_name() -> str:

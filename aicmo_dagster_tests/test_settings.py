@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 from aicmo_dagster.errors import AicmoError, BadInput
-from aicmo_dagster.settings import Settings, host_name, load_settings
+from aicmo_dagster.settings import Dkim, Settings, host_name, load_settings
 
 OURS = [
     *("AICMO_HOME", "AICMO_DATABASE_URL", "AICMO_SMTP_URL", "AICMO_PUBLIC_URL"),
     *("AICMO_SECRET_KEY", "DAGSTER_HOME", "AICMO_APOLLO_API_KEY", "AICMO_APOLLO_URL"),
     *("AICMO_DROPCONTACT_API_KEY", "AICMO_DROPCONTACT_URL"),
     *("AICMO_APOLLO_AT_ONCE", "AICMO_DROPCONTACT_AT_ONCE"),
+    *("AICMO_DKIM_DOMAIN", "AICMO_DKIM_SELECTOR", "AICMO_DKIM_KEY_FILE"),
 ]
 
 
@@ -203,6 +204,22 @@ def test_no_secret_shows_in_the_text_of_the_settings(folder: Path) -> None:
     settings = load_settings({"AICMO_HOME": "x", **dict.fromkeys(names, "secret-x")})
     assert settings.apollo.api_key == "secret-x"
     assert "secret-x" not in repr(settings)
+
+
+def test_dkim_is_set_in_whole_or_not_at_all(folder: Path) -> None:
+    given = {
+        "AICMO_DKIM_DOMAIN": "acme.example",
+        "AICMO_DKIM_SELECTOR": "spring",
+        "AICMO_DKIM_KEY_FILE": "dkim.pem",
+    }
+    assert load_settings({}).dkim is None
+    settings = load_settings(given)
+    assert settings.dkim == Dkim("acme.example", "spring", folder / "dkim.pem")
+    assert load_settings(settings.process_environment()) == settings
+    for missing in given:
+        some = {name: value for name, value in given.items() if name != missing}
+        with pytest.raises(BadInput, match=f"^{missing}: found nothing beside .*; expected all of"):
+            load_settings(some)
 
 
 def test_this_machine_has_a_name() -> None:

@@ -3,7 +3,7 @@
 The tags stand aside as private-use characters while Markdown is read, and are put back afterwards,
 so that Markdown is never read out of a lead's value. A tag alone on a line is a block of its own.
 Indented code is off, since authors indent within tags; fenced code is on, raw HTML is not. Not
-here: the language of the tags (`templates`), or the compiled message (`markdown`).
+here: the language of the tags (`sandbox`), or the compiled message (`markdown`).
 """
 
 import json

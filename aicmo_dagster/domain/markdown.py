@@ -1,6 +1,6 @@
 """A message's subject and Markdown body compiled into a template, with the footer it owes the lead.
 
-Not here: the language of the tags (`templates`), reading Markdown (`bodies`), or MIME (`mail`).
+Not here: the language of the tags (`sandbox`), reading Markdown (`bodies`), or MIME (`mail`).
 """
 
 import re
@@ -10,26 +10,22 @@ from dataclasses import dataclass
 from jinja2 import nodes
 
 from aicmo_dagster.domain.bodies import convert
-from aicmo_dagster.domain.templates import (
-    ESCAPING,
-    PLAIN,
-    Columns,
-    Program,
-    present,
-    template_problems,
-)
+from aicmo_dagster.domain.sandbox import ESCAPING, PLAIN, Columns
+from aicmo_dagster.domain.template_faults import template_problems
+from aicmo_dagster.domain.templates import Program, present
 from aicmo_dagster.errors import BadInput
 
 _ADDRESS = """---
 
-{{ sender.name }}, {{ sender.postal_address.splitlines() | join(', ') }}
+{{ sender.name }}, {{ sender.postal_address | on_one_line }}
 """
 _UNSUBSCRIBE = "[Unsubscribe]({{ unsubscribe_url }})"
 _DOCUMENT = (
     '<!DOCTYPE html>\n<html>\n<head><meta charset="utf-8"></head>\n<body>\n',
     "</body>\n</html>\n",
 )
-_BLANK_LINES = re.compile(r"[ \t]*\n(?:[ \t]*\n)+")
+_BLANK_LINES = re.compile(r"\n(?:[ \t]*\n)+")
+_SPACES_AT_END = re.compile(r"[ \t]+\n")
 _EMPTY_PARAGRAPHS = re.compile(r"<p>\s*</p>\n?")
 
 
@@ -59,7 +55,10 @@ class MessageTemplate:
         values = present(tokens)
         custom = tokens.get("custom")
         values["custom"] = Columns(present(custom)) if isinstance(custom, Mapping) else Columns()
-        text = _BLANK_LINES.sub("\n\n", self.text.render(values)).strip("\n")
+        text = self.text.render(values)
+        if " \n" in text or "\t\n" in text:
+            text = _SPACES_AT_END.sub("\n", text)
+        text = _BLANK_LINES.sub("\n\n", text).strip("\n")
         html = _EMPTY_PARAGRAPHS.sub("", self.html.render(values))
         return Rendered(" ".join(self.subject.render(values).split()), f"{text}\n", html)
 

@@ -7,9 +7,9 @@ campaign held before is its earliest record, and keeps the rank of the source th
 The user's own file comes first throughout: people know their customers' names, titles, telephone
 numbers and what became of them, and a provider must not undo a correction made by hand. Where the
 file says nothing, the provider that answered last is the fresher one, which decides for all that
-changes with time: address, title, telephone, company, headcount, revenue, technologies. What a search
-lists is less than what its provider answers when asked about the person, and so gives way to it: else
-each new search would undo the answer. The rows below say why they differ.
+changes with time: address, title, telephone, company, headcount, revenue, technologies. What a
+search lists gives way to what its provider answers about the person, or each new search would undo
+the answer. The rows below say why they differ.
 
 Not here: telling who is the same person (`identity`), or merging (`merging`).
 """

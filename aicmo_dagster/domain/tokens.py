@@ -5,7 +5,6 @@ and the same lead always gets the same. Not here: where the key is kept (`settin
 """
 
 import base64
-import hashlib
 import hmac
 
 from email_validator import EmailNotValidError, ValidatedEmail, validate_email
@@ -49,6 +48,11 @@ def person_key(key: bytes, provider: str, identity: str) -> str:
     return _digest(key, "person", provider, identity).hex()
 
 
+def environment_key(key: bytes, public_url: str) -> str:
+    """The keyed hash that tells installations apart that must not send each other's mail."""
+    return _digest(key, "environment", public_url).hex()
+
+
 def normal_address(address: str) -> str:
     """`address` trimmed, in lower case, with its domain in ASCII; as typed if it is not valid."""
     found = _validated(address)
@@ -70,7 +74,7 @@ def _validated(address: str) -> ValidatedEmail | None:
 
 
 def _digest(key: bytes, *parts: str) -> bytes:
-    return hmac.new(key, "\x1f".join(parts).encode(), hashlib.sha256).digest()
+    return hmac.digest(key, "\x1f".join(parts).encode(), "sha256")
 
 
 def _base64(raw: bytes) -> str:

@@ -3,16 +3,17 @@
 Not here: the transports themselves (`outbox`, `smtp`), or what a reply means (`replies`).
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
 from aicmo_dagster.mail.outbox import Outbox
-from aicmo_dagster.mail.replies import Delivery
+from aicmo_dagster.mail.parcels import Book, Parcel
 from aicmo_dagster.mail.smtp import Smtp
 
 
 class Transport(Protocol):
-    """Takes messages, one at a time and from one thread.
+    """Takes messages, from one thread.
 
     `name` is the same for the same server or folder, and holds no secret: only it is asked later
     about what was handed over to it.
@@ -20,8 +21,11 @@ class Transport(Protocol):
 
     name: str
 
-    def deliver(self, sender: str, recipient: str, message_id: str, content: bytes) -> Delivery:
-        """What came of handing `content` over for `recipient`.
+    def deliver(self, parcels: Iterable[Parcel], book: Book) -> None:
+        """Every parcel is handed over if `book` allows it, and what came of it is in `book`.
+
+        No message leaves before `book` has committed its attempt, and at most one a connection
+        is between that and its outcome.
 
         Raises:
             AicmoError: If nothing can be handed over at all, whatever the message.

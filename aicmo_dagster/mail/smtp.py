@@ -1,293 +1,204 @@
-"""Handing messages to an SMTP server, phase by phase, so that no failure is taken for another.
+"""Handing messages to an SMTP server over several connections at once, in one thread.
 
-Before the final dot nothing has been accepted, and trying again is safe; after it, silence means
-that nobody knows. Not here: what a reply means (`replies`), or what follows (`store.ledger`).
+Each connection carries one message at a time, and its `attempting` mark is committed before the
+message leaves: when this process is killed, at most one message a connection is in doubt. Marks of
+messages that are ready at the same time share a transaction. Not here: the exchange itself
+(`conversations`), what a reply means (`replies`), or what follows (`store.outcomes`).
 """
 
-import re
-import smtplib
-import socket
-import ssl
-from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import NoReturn
-from urllib.parse import parse_qsl, unquote, urlsplit
+import selectors
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
 
-from aicmo_dagster.errors import AicmoError, BadInput, Problem
-from aicmo_dagster.mail.messages import Undeliverable, ascii_address
-from aicmo_dagster.mail.replies import Delivery, State, judged, without_recipient
+from aicmo_dagster.errors import AicmoError
+from aicmo_dagster.mail.lines import Line
+from aicmo_dagster.mail.parcels import Book, Parcel
+from aicmo_dagster.mail.replies import Delivery
+from aicmo_dagster.mail.servers import STANDARD, Timeouts, open_session, read_smtp_url
 
-_VARIABLE = "AICMO_SMTP_URL"
-_EXPECTED = (
-    "smtp://user:password@host:587?tls=starttls, ?tls=none or smtps://user:password@host; "
-    "percent-encode @ : / ? # % in user and password"
-)
-_LINE_START = re.compile(rb"^\.", re.MULTILINE)
-_PATH = re.compile(r"[!-;=?-~]+@[!-;=?-~]+")
-_LONE_BREAK = re.compile(rb"(?<!\r)\n|\r(?!\n)")
-
-
-@dataclass(frozen=True)
-class Timeouts:
-    """Seconds that each phase may take; RFC 5321, section 4.5.3.2."""
-
-    connect: float = 30
-    command: float = 300
-    data: float = 120
-    block: float = 180
-    dot: float = 600
-
-
-@dataclass(frozen=True)
-class Server:
-    """An SMTP server and how to get in."""
-
-    host: str
-    port: int
-    security: str
-    user: str = ""
-    password: str = field(default="", repr=False)
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
-
-
-def read_smtp_url(url: str) -> Server:
-    """The server that `url` names. Without `tls`, STARTTLS is demanded, except of this machine.
-
-    Raises:
-        BadInput: Saying what is wrong without quoting any of it, since it may hold the password.
-    """
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        _refuse("an address or port that cannot be read")
-    if parts.scheme not in ("smtp", "smtps"):
-        _refuse("no smtp:// or smtps:// at its beginning")
-    if not parts.hostname or parts.path not in ("", "/") or parts.fragment:
-        _refuse("no plain host after smtp:// or smtps://")
-    security = _security(parts.scheme, parts.hostname, parts.query)
-    user, password = unquote(parts.username or ""), unquote(parts.password or "")
-    if bool(user) != bool(password):
-        _refuse("a user without a password, or the other way round")
-    if not (user + password).isascii():
-        _refuse("a user or password beyond ASCII, which SMTP cannot carry")
-    default = {"tls": 465, "starttls": 587, "none": 25}[security]
-    return Server(parts.hostname, port or default, security, user, password)
-
-
-def _security(scheme: str, host: str, query: str) -> str:
-    """tls, starttls or none."""
-    options = parse_qsl(query, keep_blank_values=True)
-    if [name for name, _ in options] not in ([], ["tls"]):
-        _refuse("an option other than tls")
-    if scheme == "smtps":
-        return _refuse("tls= with smtps://, which is encrypted anyway") if options else "tls"
-    local = host in ("localhost", "127.0.0.1", "::1")
-    security = dict(options).get("tls", "none" if local else "starttls")
-    return security if security in ("starttls", "none") else _refuse("a tls other than these")
-
-
-def _refuse(found: str) -> NoReturn:
-    raise BadInput(Problem(_VARIABLE, "", found, _EXPECTED)) from None
+_LINGER = 0.05
+"""Seconds that an outcome may wait for company before it is recorded."""
 
 
 class Smtp:
-    """One connection to an SMTP server, kept from message to message; for one thread.
+    """Connections to an SMTP server, kept from message to message; for one thread.
 
     Args:
         url: As in AICMO_SMTP_URL.
         timeouts: How long each phase may take.
     """
 
-    def __init__(self, url: str, timeouts: Timeouts = Timeouts()) -> None:
+    def __init__(self, url: str, timeouts: Timeouts = STANDARD) -> None:
         self._server = read_smtp_url(url)
         self.name = f"smtp {self._server.host}"
         self._timeouts = timeouts
-        self._session: smtplib.SMTP | None = None
+        self._selector = selectors.DefaultSelector()
+        self._lines: list[Line] = []
+        self._settled: list[tuple[Parcel, Delivery]] = []
+        self._again: deque[Parcel] = deque()
+        self._tried_again: set[str] = set()
+        self._full = False
 
-    def deliver(self, sender: str, recipient: str, message_id: str, content: bytes) -> Delivery:
-        """What the server said to `content`, sent from `sender` to `recipient` alone.
+    def deliver(self, parcels: Iterable[Parcel], book: Book) -> None:
+        """Every parcel is handed over if `book` allows it, and what came of it is in `book`.
 
-        A connection that the server closed between two messages is opened again once.
+        A parcel is asked for only when a connection is free to take it. One that a connection
+        failed to take after it had served others is tried once on another.
 
         Raises:
             AicmoError: If the server cannot be reached or does not let us in.
-            Undeliverable: If an address or the content would break the protocol.
         """
-        sender = ascii_address(sender)
-        _check(recipient, content)
-        reused = self._session is not None
-        delivery = self._attempt(sender, recipient, content)
-        if reused and delivery.state == "planned" and self._session is None:
-            delivery = self._attempt(sender, recipient, content)
-        return delivery
+        queue = iter(parcels)
+        try:
+            while self._assign(queue):
+                if not self._let_go(book):
+                    self._wait(book)
+            self._record(book)
+        except AicmoError:
+            self._record(book)
+            self._abandon()
+            raise
+        except BaseException:
+            self._abandon()
+            raise
 
     def was_delivered(self, message_id: str) -> None:
         """Nothing: SMTP has no way to ask."""
         return
 
     def close(self) -> None:
-        """The connection is ended politely, if there is one."""
-        session, self._session = self._session, None
-        if session is not None:
-            _set_timeout(session, min(self._timeouts.command, 5))
-            with suppress(OSError, smtplib.SMTPException):
-                session.quit()
-            session.close()
+        """The connections are ended politely, if there are any."""
+        for line in list(self._lines):
+            self._forget(line)
+            line.quit()
 
-    def _attempt(self, sender: str, recipient: str, content: bytes) -> Delivery:
-        session = self._session = self._session or self._open()
+    def _assign(self, queue: Iterator[Parcel]) -> bool:
+        """Parcels are under way on all connections there may be; says whether any is."""
+        self._tend()
+        idle = [line for line in self._lines if line.finished()]
+        while idle or (len(self._lines) < self._server.connections and not self._full):
+            parcel = self._again.popleft() if self._again else next(queue, None)
+            if parcel is None:
+                break
+            line = idle.pop() if idle else self._open(parcel)
+            if line is not None:
+                self._begin(line, parcel)
+        return any(not line.finished() for line in self._lines) or bool(self._again)
+
+    def _tend(self) -> None:
+        """Connections that ended, or have carried enough, are gone, and what they carried noted."""
+        now = time.monotonic()
+        for line in list(self._lines):
+            if line.ended is None and line.deadline < now:
+                line.ended = "timed out"
+            if line.conversation is not None and (line.finished() or line.ended is not None):
+                self._conclude(line)
+            if line.ended is not None or line.carried >= self._server.messages:
+                if line.finished():
+                    self._forget(line)
+                    line.quit()
+                elif line.ended is not None:
+                    self._forget(line)
+                    line.close()
+
+    def _conclude(self, line: Line) -> None:
+        """What came of the line's parcel is to be recorded, or it is to be tried again."""
+        conversation = line.conversation
+        assert conversation is not None
+        line.conversation = None
+        if line.finished() and conversation.delivery is not None:
+            delivery = conversation.delivery
+            if not conversation.reusable:
+                line.ended = line.ended or "closed by us"
+        else:
+            delivery = conversation.lost(line.ended or "closed by us")
+            if conversation.leaving and line.sending and conversation.delivery is None:
+                # The final dot has not left, so that no server can have accepted the message.
+                delivery = Delivery(
+                    "planned", f"the connection failed before the end: {line.ended}"
+                )
+        parcel = conversation.parcel
+        stale = line.carried > 0 and delivery.state == "planned" and not conversation.leaving
+        if stale and parcel.message_id not in self._tried_again:
+            self._tried_again.add(parcel.message_id)
+            self._again.append(parcel)
+        else:
+            self._settled.append((parcel, delivery))
+        line.carried += 1
+
+    def _open(self, parcel: Parcel) -> Line | None:
+        """One connection more; none if the server wants no more, and `parcel` must wait."""
         try:
-            refused = self._announce(session, sender, recipient, content)
-        except (OSError, smtplib.SMTPException) as error:
-            self._drop()
-            return Delivery("planned", f"the connection failed before the end: {_kind(error)}")
-        if refused is None:
-            return self._finish(session, recipient)
-        self._after(session, refused)
-        return refused
+            line = Line(open_session(self._server, self._timeouts), self._timeouts)
+        except AicmoError:
+            if not self._lines:
+                raise
+            self._full = True
+            self._again.appendleft(parcel)
+            return None
+        self._lines.append(line)
+        self._selector.register(line.socket, selectors.EVENT_READ, line)
+        return line
 
-    def _announce(
-        self, session: smtplib.SMTP, sender: str, recipient: str, content: bytes
-    ) -> Delivery | None:
-        """All of the message but its final dot is with the server, or the server's refusal."""
-        limits = self._timeouts
-        _set_timeout(session, limits.command)
-        size = f" SIZE={len(content)}" if session.has_extn("size") else ""
-        # Not session.mail() and rcpt(): they read an address anew, and may understand another.
-        code, words = session.docmd("MAIL", f"FROM:<{sender}>{size}")
-        if code != 250:
-            return _refusal(code, words, recipient, "deferred")
-        code, words = session.docmd("RCPT", f"TO:<{recipient}>")
-        if code not in (250, 251):
-            return _refusal(code, words, recipient)
-        _set_timeout(session, limits.data)
-        code, words = session.docmd("DATA")
-        if code != 354:
-            return _refusal(code, words, recipient)
-        _set_timeout(session, limits.block)
-        ended = content if content.endswith(b"\r\n") else content + b"\r\n"
-        session.send(_LINE_START.sub(b"..", ended))
-        return None
+    def _begin(self, line: Line, parcel: Parcel) -> None:
+        line.begin(parcel)
+        self._watch(line)
 
-    def _finish(self, session: smtplib.SMTP, recipient: str) -> Delivery:
-        """What the server says to the final dot; if it says nothing, nobody knows."""
-        _set_timeout(session, self._timeouts.dot)
-        try:
-            session.send(b".\r\n")
-            code, words = session.getreply()
-        except (OSError, smtplib.SMTPException) as error:
-            self._drop()
-            return Delivery("unknown", f"no answer to the message: {_kind(error)}")
-        delivery = _outcome(code, words, recipient, judged(code, _text(words)))
-        if delivery.state == "unknown" or code == 421:
-            self._drop()
-        return delivery
+    def _let_go(self, book: Book) -> bool:
+        """Messages that only wait for leave go, their attempts being recorded; any did?"""
+        ready = [line for line in self._lines if line.awaits_leave and line.ended is None]
+        if not ready:
+            return False
+        allowed = self._record(book, ready)
+        for line in ready:
+            conversation = line.conversation
+            assert conversation is not None
+            if conversation.parcel.message_id in allowed:
+                line.allow()
+                self._watch(line)
+            else:  # the server waits for a message, and must not take the end of one for it
+                self._forget(line)
+                line.close()
+        return True
 
-    def _after(self, session: smtplib.SMTP, refused: Delivery) -> None:
-        """The session is ready for another transaction, or gone."""
-        if refused.state == "planned":
-            self._drop()
+    def _record(self, book: Book, ready: Iterable[Line] = ()) -> set[str]:
+        attempts = [line.conversation.parcel for line in ready if line.conversation]
+        settled, self._settled = self._settled, []
+        return book.write(settled, attempts) if settled or attempts else set()
+
+    def _wait(self, book: Book) -> None:
+        """Until something arrives, leaves or takes too long."""
+        pending = [line.deadline for line in self._lines]
+        if not pending:
             return
-        _set_timeout(session, self._timeouts.command)
-        try:
-            code, _ = session.rset()
-        except (OSError, smtplib.SMTPException):
-            code = 0
-        if code != 250:
-            self._drop()
+        longest = max(min(pending) - time.monotonic(), 0)
+        lingering = min(longest, _LINGER) if self._settled else longest
+        events = self._selector.select(None if lingering == float("inf") else lingering)
+        if not events and self._settled:
+            self._record(book)
+        for key, event in events:
+            line: Line = key.data
+            if event & selectors.EVENT_WRITE:
+                line.send()
+            if event & selectors.EVENT_READ:
+                line.receive()
+            self._watch(line)
 
-    def _drop(self) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            session.close()
+    def _watch(self, line: Line) -> None:
+        """The line is watched for what it waits for."""
+        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if line.sending else 0)
+        if line.watched != wanted:
+            line.watched = wanted
+            self._selector.modify(line.socket, wanted, line)
 
-    def _open(self) -> smtplib.SMTP:
-        """A session that the server has let us into."""
-        try:
-            return self._connected()
-        except smtplib.SMTPAuthenticationError as error:
-            problem = f"refuses the user or password ({error.smtp_code})"
-        except smtplib.SMTPNotSupportedError:
-            problem = "offers no log-in, or no STARTTLS; see tls= and user:password@"
-        except smtplib.SMTPResponseException as error:
-            problem = f"does not take mail from us now ({error.smtp_code})"
-        except ssl.SSLError as error:
-            problem = f"cannot be reached over TLS ({error.reason or _kind(error)})"
-        except (OSError, smtplib.SMTPException) as error:
-            problem = f"cannot be used ({_kind(error)})"
-        raise AicmoError(f"{_VARIABLE}: {self._server} {problem}") from None
+    def _forget(self, line: Line) -> None:
+        self._lines.remove(line)
+        self._selector.unregister(line.socket)
+        self._full = False
 
-    def _connected(self) -> smtplib.SMTP:
-        server, limits = self._server, self._timeouts
-        session = smtplib.SMTP(timeout=limits.connect)
-        if server.security == "tls":
-            session = smtplib.SMTP_SSL(timeout=limits.connect, context=ssl.create_default_context())
-        # smtplib checks a certificate against the host it was constructed with.
-        session._host = server.host  # type: ignore[attr-defined]
-        try:
-            code, words = session.connect(server.host, server.port)
-            if code != 220:
-                raise smtplib.SMTPConnectError(code, words)
-            self._introduce(session)
-        except BaseException:
-            session.close()
-            raise
-        return session
-
-    def _introduce(self, session: smtplib.SMTP) -> None:
-        """Greeted, encrypted as demanded, and logged in."""
-        server = self._server
-        assert session.sock is not None
-        session.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        _set_timeout(session, self._timeouts.command)
-        session.ehlo_or_helo_if_needed()
-        if server.security == "starttls":
-            code, words = session.starttls(context=ssl.create_default_context())
-            if code != 220:
-                raise smtplib.SMTPResponseException(code, words)
-            session.ehlo_or_helo_if_needed()
-        if server.user:
-            session.login(server.user, server.password)
-
-
-def _check(recipient: str, content: bytes) -> None:
-    """Neither address nor content can be read as another command."""
-    if not _PATH.fullmatch(recipient):
-        raise Undeliverable("the address cannot be given in SMTP")
-    if _LONE_BREAK.search(content):
-        raise Undeliverable("the message has line ends other than CRLF")
-
-
-def _refusal(code: int, words: bytes, recipient: str, state: State | None = None) -> Delivery:
-    """The outcome of a reply before the final dot.
-
-    A server that goes away (421), or whose answer makes no sense, has refused nothing: that is
-    the connection's fault.
-    """
-    if code == 421 or not 400 <= code < 600:
-        return _outcome(code, words, recipient, "planned")
-    return _outcome(code, words, recipient, state or judged(code, _text(words)))
-
-
-def _outcome(code: int, words: bytes, recipient: str, state: State) -> Delivery:
-    return Delivery(state, without_recipient(code, _text(words), recipient))
-
-
-def _text(words: bytes) -> str:
-    return words.decode("utf-8", "replace")
-
-
-def _kind(error: Exception) -> str:
-    """The kind of `error`, without its text, which may quote what was being sent."""
-    if isinstance(error, TimeoutError) or "timed out" in str(error):
-        return "timed out"
-    closed = isinstance(error, smtplib.SMTPServerDisconnected)
-    return "closed by the server" if closed else type(error).__name__
-
-
-def _set_timeout(session: smtplib.SMTP, seconds: float) -> None:
-    if session.sock is not None:
-        session.sock.settimeout(seconds)
+    def _abandon(self) -> None:
+        """Nothing more is said to anybody, and no dot can leave by mistake."""
+        for line in list(self._lines):
+            self._forget(line)
+            line.close()

@@ -9,7 +9,7 @@ from typing import Any
 
 from aicmo_dagster.domain.campaigns import Campaign, read_campaign
 from aicmo_dagster.domain.documents import parse_yaml
-from aicmo_dagster.domain.templates import template_problems
+from aicmo_dagster.domain.template_faults import template_problems
 from aicmo_dagster.errors import BadInput, Problem
 
 

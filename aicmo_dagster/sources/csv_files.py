@@ -18,7 +18,8 @@ import pyarrow.compute as pc
 from aicmo_dagster.domain.campaigns import CsvSource, Outcome
 from aicmo_dagster.domain.normalise import texts
 from aicmo_dagster.domain.quantities import INSTANT, instants
-from aicmo_dagster.domain.templates import RenderFailed, row_columns, row_template
+from aicmo_dagster.domain.sandbox import RenderFailed
+from aicmo_dagster.domain.templates import row_columns, row_template
 from aicmo_dagster.errors import BadInput, Problem
 from aicmo_dagster.sources.csv_records import Batch, Misfit, read_batches, show
 from aicmo_dagster.sources.csv_text import read_layout

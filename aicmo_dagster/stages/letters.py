@@ -1,47 +1,53 @@
-"""A claimed send made into the bytes of a message.
+"""A claimed send made into the bytes of a message, signed if there is a key.
 
-Not here: Markdown, MIME or delivery themselves.
+Not here: Markdown, MIME, DKIM or delivery themselves.
 """
 
-from collections.abc import Callable
 from datetime import datetime
-from functools import cached_property
 from typing import Any
 
 from aicmo_dagster.domain.campaigns import Step
 from aicmo_dagster.domain.markdown import MessageTemplate, compile_message
 from aicmo_dagster.domain.tokens import unsubscribe_token
-from aicmo_dagster.mail.messages import Outgoing, build_message
+from aicmo_dagster.mail.messages import Outgoing, Skeleton
+from aicmo_dagster.mail.signing import Signer, read_signer, require_alignment
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.campaigns import StoredCampaign
 from aicmo_dagster.store.ledger import Send
 
+_Template = tuple[int, str, str, str | None]
+"""Version of the campaign document, sequence, step, variant."""
+
 
 class Letters:
-    """Writes the messages of one campaign; each template is compiled once."""
+    """Writes the messages of one campaign; each template is compiled once.
 
-    def __init__(
-        self, workspace: Workspace, stored: StoredCampaign, clock: Callable[[], datetime]
-    ) -> None:
+    Raises:
+        BadInput: If there is to be a signature, and the key cannot sign.
+        AicmoError: If the signature is not of the sender's domain.
+    """
+
+    def __init__(self, workspace: Workspace, stored: StoredCampaign) -> None:
         self._workspace = workspace
-        self._clock = clock
         self._sender = stored.campaign.nurture.sender
         self._key = stored.campaign.campaign
         self._name = stored.campaign.name
         self._versions: dict[int, StoredCampaign] = {}
-        self._templates: dict[tuple[int, str, str, str | None], MessageTemplate] = {}
+        self._templates: dict[_Template, MessageTemplate] = {}
+        self._skeletons: dict[tuple[str, str], Skeleton] = {}
+        self._secret_key = workspace.settings.secret_key()
+        self._signer = _signer(workspace, self._sender.address)
 
-    @cached_property
-    def _secret_key(self) -> bytes:
-        return self._workspace.settings.secret_key()
-
-    def write(self, send: Send, lead: dict[str, Any], thread: list[tuple[str, str]]) -> bytes:
+    def write(
+        self, send: Send, lead: dict[str, Any], thread: list[tuple[str, str]], date: datetime
+    ) -> bytes:
         """The message of `send` to `lead`.
 
         Args:
             send: The claimed send.
             lead: The lead's fields, `custom` as a mapping.
             thread: (step, Message-ID) of the lead's earlier messages, oldest first.
+            date: Of a message that was not tried before; one that was keeps its own.
 
         Raises:
             RenderFailed: If a template names what this lead lacks.
@@ -51,20 +57,25 @@ class Letters:
         url = f"{self._workspace.settings.public_url}/u/{token}"
         replied_to = self._replied_to(send, thread)
         message = Outgoing(
-            sender=self._sender,
             recipient=send.email,
             recipient_name=_full_name(lead),
             message_id=send.message_id,
-            date=self._clock(),
+            date=send.dated_at or date,
             rendered=self._template(send).render(self._tokens(lead, url)),
             unsubscribe_url=url,
-            campaign=self._key,
-            sequence=send.sequence,
-            step=send.step,
             in_reply_to=replied_to[-1] if replied_to else None,
             references=tuple(replied_to),
         )
-        return build_message(message)
+        content = self._skeleton(send).message(message)
+        if self._signer is None:
+            return content
+        return self._signer.signed(content, int(message.date.timestamp()))
+
+    def _skeleton(self, send: Send) -> Skeleton:
+        at = (send.sequence, send.step)
+        if at not in self._skeletons:
+            self._skeletons[at] = Skeleton(self._sender, self._key, *at)
+        return self._skeletons[at]
 
     def _tokens(self, lead: dict[str, Any], url: str) -> dict[str, Any]:
         sender = self._sender
@@ -124,3 +135,12 @@ class Letters:
 
 def _full_name(lead: dict[str, Any]) -> str | None:
     return " ".join(filter(None, (lead["first_name"], lead["last_name"]))) or None
+
+
+def _signer(workspace: Workspace, sender: str) -> Signer | None:
+    dkim = workspace.settings.dkim
+    if dkim is None:
+        return None
+    signer = read_signer(dkim.domain, dkim.selector, dkim.key_file)
+    require_alignment(signer, sender)
+    return signer

@@ -1,38 +1,30 @@
 """Nurture sends: what is due is planned, claimed, rendered and handed over, each send at most once.
 
 Not here: the rules of planning (`domain.nurture`), of claiming (`store.ledger`), of messages and
-their delivery (`mail`).
+their delivery (`mail`), or one pass of sending (`dispatch`).
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
-from typing import Any
 
 import pandas as pd
 import sqlalchemy as sa
 
 from aicmo_dagster.domain.campaigns import Campaign
 from aicmo_dagster.domain.nurture.planning import plan
-from aicmo_dagster.domain.templates import RenderFailed
 from aicmo_dagster.domain.tokens import message_id
-from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.mail.delivery import Transport, open_transport
-from aicmo_dagster.mail.messages import Undeliverable
-from aicmo_dagster.stages.letters import Letters
+from aicmo_dagster.stages.dispatch import Dispatch
+from aicmo_dagster.stages.fence import Fence
 from aicmo_dagster.stages.report import Report
 from aicmo_dagster.stages.workspace import Workspace
-from aicmo_dagster.store import ledger
+from aicmo_dagster.store import ledger, outcomes
 from aicmo_dagster.store.campaigns import StoredCampaign, load_campaign
-from aicmo_dagster.store.frames import read_frame
-from aicmo_dagster.store.leads import read_leads
-from aicmo_dagster.store.workers import has_ended, this_worker
-
-BATCH = 50
-"""Sends claimed in one transaction: what a power failure can leave in doubt."""
+from aicmo_dagster.store.frames import count_rows, read_rows_of
+from aicmo_dagster.store.plannings import leads_to_plan, note_planned
+from aicmo_dagster.store.workers import has_ended, this_boot
 
 
 def nurture(workspace: Workspace, key: str, clock: Callable[[], datetime]) -> Report:
@@ -44,14 +36,17 @@ def nurture(workspace: Workspace, key: str, clock: Callable[[], datetime]) -> Re
         clock: Asked for the time again and again, since sending may last for hours.
     """
     stored = workspace.campaign(key)
+    fence = Fence(workspace)
+    fence.check(clock())
     with _transport(workspace) as transport:
         run = _Run(workspace, stored, transport, clock)
         run.settle()
         planned = run.plan()
+        dispatch = Dispatch(workspace, stored, transport, fence, clock)
         if stored.state == "active":
-            run.send()
+            dispatch.send()
             planned += run.plan()
-    return run.report(planned)
+    return run.report(planned, dispatch)
 
 
 @contextmanager
@@ -71,9 +66,6 @@ class _Run:
     stored: StoredCampaign
     transport: Transport
     clock: Callable[[], datetime]
-    worker: str = field(default_factory=this_worker)
-    outcomes: Counter[str] = field(default_factory=Counter)
-    passed_over: Counter[str] = field(default_factory=Counter)
 
     @property
     def key(self) -> str:
@@ -82,9 +74,10 @@ class _Run:
     def settle(self) -> None:
         """What earlier workers left behind is planned again, accepted, or kept as unknown."""
         with self.workspace.database.write() as connection:
-            ledger.recover(connection, self.key, has_ended=has_ended, now=self.clock())
+            now, boot = self.clock(), this_boot()
+            outcomes.recover(connection, self.key, has_ended=has_ended, boot=boot, now=now)
             asked = self.transport.was_delivered
-            ledger.reconcile(connection, self.key, asked, transport=self.transport.name)
+            outcomes.reconcile(connection, self.key, asked, transport=self.transport.name)
 
     def plan(self) -> int:
         """The next send of every lead stands in the ledger; how many were new."""
@@ -92,103 +85,44 @@ class _Run:
         secret_key = self.workspace.settings.secret_key()
         host = sender.rpartition("@")[2]
         with self.workspace.database.write() as connection:
+            now = self.clock()
+            wanted = leads_to_plan(connection, self.key, now)
+            if not wanted:
+                return 0
+            leads = _leads_in_sequence(connection, self.key, wanted)
             sends = plan(
-                _leads_in_sequence(connection, self.key),
-                ledger.read_progress(connection, self.key),
-                self._versions(connection),
+                leads,
+                ledger.read_progress(connection, self.key, wanted),
+                self._versions(connection, leads),
                 name_message=lambda lead, step: message_id(secret_key, self.key, lead, step, host),
-                now=self.clock(),
+                now=now,
             )
-            return ledger.plan_sends(connection, self.key, sends, sender=sender)
+            planned = ledger.plan_sends(connection, self.key, sends, sender=sender)
+            note_planned(connection, self.key, wanted, now)
+            return planned
 
-    def _versions(self, connection: sa.Connection) -> dict[int, Campaign]:
-        """The campaign document by each version that a lead in a sequence follows."""
-        routed = read_frame(connection, "routed_leads", self.key, ["campaign_version"])
-        versions = [int(version) for version in routed["campaign_version"].unique()]
+    def _versions(self, connection: sa.Connection, leads: pd.DataFrame) -> dict[int, Campaign]:
+        """The campaign document by each version that one of `leads` follows."""
+        versions = [int(version) for version in leads["campaign_version"].unique()]
         return {v: load_campaign(connection, self.key, v).campaign for v in versions}
 
-    def send(self) -> None:
-        """Claims and sends batch by batch until nothing more is due or allowed."""
-        letters = Letters(self.workspace, self.stored, self.clock)
-        try:
-            while (claim := self._claim()).looked_at:
-                self._send_batch(claim.sends, letters)
-        finally:
-            with self.workspace.database.write() as connection:
-                ledger.release(connection, self.key, worker=self.worker)
-
-    def _claim(self) -> ledger.Claim:
-        with self.workspace.database.write(durable=True) as connection:
-            claim = ledger.claim(
-                connection,
-                self.stored.campaign,
-                worker=self.worker,
-                secret_key=self.workspace.settings.secret_key(),
-                now=self.clock(),
-                limit=BATCH,
-            )
-        self.passed_over += claim.passed_over
-        return claim
-
-    def _send_batch(self, sends: list[ledger.Send], letters: Letters) -> None:
-        ids = [send.lead_id for send in sends]
-        with self.workspace.database.read() as connection:
-            leads = read_leads(connection, self.key, ids)
-            threads = ledger.threads(connection, self.key, ids)
-        for send in sends:
-            self._send_one(send, letters, leads[send.lead_id], threads.get(send.lead_id, []))
-
-    def _send_one(
-        self,
-        send: ledger.Send,
-        letters: Letters,
-        lead: dict[str, Any],
-        thread: list[tuple[str, str]],
-    ) -> None:
-        record = partial(self._record, send)
-        try:
-            content = letters.write(send, lead, thread)
-        except (RenderFailed, Undeliverable) as error:
-            self.outcomes["held"] += 1
-            self.passed_over[f"held: {error}"] += 1
-            return record(ledger.hold, reason=str(error))
-        if not record(ledger.begin_attempt, transport=self.transport.name):
-            return None
-        sender = self.stored.campaign.nurture.sender.address
-        try:
-            delivery = self.transport.deliver(sender, send.email, send.message_id, content)
-        except AicmoError as error:  # there is no connection, so nothing has left
-            record(ledger.record_outcome, state="planned", reply=str(error))
-            raise
-        self.outcomes[delivery.state] += 1
-        if delivery.state != "accepted":
-            self.passed_over[f"{delivery.state} by the mail server"] += 1
-        return record(ledger.record_outcome, state=delivery.state, reply=delivery.reply)
-
-    def _record(self, send: ledger.Send, operation: Any, **values: str) -> Any:
-        """One operation of the ledger on one send, in a transaction of its own."""
-        with self.workspace.database.write() as connection:
-            return operation(
-                connection, self.key, send, worker=self.worker, now=self.clock(), **values
-            )
-
-    def report(self, planned: int) -> Report:
+    def report(self, planned: int, dispatch: Dispatch) -> Report:
         """What this pass did and where all sends of the campaign stand."""
         with self.workspace.database.read() as connection:
             states = ledger.state_counts(connection, self.key)
-            routed = read_frame(connection, "routed_leads", self.key, ["lead_id"])
+            routed = count_rows(connection, "routed_leads", self.key)
         figures: dict[str, float] = {
             "newly_planned": planned,
-            **{f"now_{k}": n for k, n in self.outcomes.items()},
+            **{f"now_{k}": n for k, n in dispatch.tally.items()},
         }
         figures |= {f"all_{state}": count for state, count in states.items()}
         total = sum(states.values())
-        reasons = dict(self.passed_over.most_common())
-        return Report(self.key, "nurture_sends", len(routed), total, reasons, figures)
+        reasons = dict(dispatch.passed_over.most_common())
+        return Report(self.key, "nurture_sends", routed, total, reasons, figures)
 
 
-def _leads_in_sequence(connection: sa.Connection, key: str) -> pd.DataFrame:
-    """Routed leads that have an address, with what planning needs of them."""
-    routed = read_frame(connection, "routed_leads", key)
-    raw = read_frame(connection, "raw_leads", key, ["lead_id", "email", "timezone"])
+def _leads_in_sequence(connection: sa.Connection, key: str, leads: list[str]) -> pd.DataFrame:
+    """Those of `leads` that are routed and have an address, with what planning needs of them."""
+    routed = read_rows_of(connection, "routed_leads", key, leads)
+    raw = read_rows_of(connection, "raw_leads", key, leads, ["lead_id", "email", "timezone"])
     return routed.merge(raw[raw["email"].notna()], on="lead_id", how="inner")

@@ -3,7 +3,7 @@
 Not here: what a valid frame is (`domain.schemas`), or the ledger's single sends (`ledger`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pandas as pd
 import sqlalchemy as sa
@@ -15,6 +15,9 @@ from aicmo_dagster.store.database import bulk_insert, fetch_frame
 from aicmo_dagster.store.tables import FRAME_TABLES, nurture_sends
 
 _TABLES = {**FRAME_TABLES, "nurture_sends": nurture_sends}
+
+
+_FEW = 10_000  # SQLite may take no more than 32,766 values in a statement
 
 
 class FrameInvalid(AicmoError):
@@ -57,6 +60,27 @@ def read_frame(
     statement = (
         sa.select(*(table.c[name] for name in names))
         .where(table.c.campaign == campaign)
+        .order_by(*(column for column in table.primary_key if column.name != "campaign"))
+    )
+    return fetch_frame(connection, statement)
+
+
+def read_rows_of(
+    connection: sa.Connection,
+    stage: str,
+    campaign: str,
+    lead_ids: Collection[str],
+    columns: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """Like `read_frame`, of `lead_ids` alone; where they are many, of all and then of them."""
+    if len(lead_ids) > _FEW:
+        frame = read_frame(connection, stage, campaign, columns)
+        return frame[frame["lead_id"].isin(list(lead_ids))].reset_index(drop=True)
+    table = _TABLES[stage]
+    names = list(dtypes(stage)) if columns is None else columns
+    statement = (
+        sa.select(*(table.c[name] for name in names))
+        .where(table.c.campaign == campaign, table.c.lead_id.in_(lead_ids))
         .order_by(*(column for column in table.primary_key if column.name != "campaign"))
     )
     return fetch_frame(connection, statement)

@@ -1,17 +1,19 @@
-"""The ledger of sends: one row a campaign, lead and step, advanced by claims and outcomes.
+"""The ledger of sends: one row a campaign, lead and step, planned once and claimed when due.
 
 planned → claimed → attempting → accepted | deferred | rejected | unknown; deferred comes back when
 due, and what must not be sent any more is cancelled. A row is claimed in one transaction with every
-test that forbids sending, and `attempting` is committed before the message leaves: a crash can
-leave a send doubtful but never send it twice.
+test that forbids sending.
 
-Not here: rendering and delivery (`mail`), what is due (`domain.nurture.planning`).
+Not here: attempts and what came of them (`outcomes`), rendering and delivery (`mail`), what is due
+(`domain.nurture.planning`).
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
+from operator import attrgetter
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -22,16 +24,18 @@ from aicmo_dagster.domain.nurture.caps import DAY, HOUR, Allowance, allowance
 from aicmo_dagster.domain.nurture.planning import DEADLINE, Progress, lead_zone
 from aicmo_dagster.domain.nurture.timing import next_opening
 from aicmo_dagster.domain.tokens import address_key, domain_key
+from aicmo_dagster.store.breakers import provider_scope, step_scope
 from aicmo_dagster.store.database import insert_new, take_turn
 from aicmo_dagster.store.overrides import active_overrides
-from aicmo_dagster.store.suppressions import suppressed
+from aicmo_dagster.store.prepared import Prepared
+from aicmo_dagster.store.suppressions import any_suppressed, suppressed
 from aicmo_dagster.store.tables import FRAME_TABLES, events, handoffs, nurture_sends
 
-LEASE = timedelta(minutes=30)
-"""After this a claim of a worker nobody can ask about is taken to be abandoned."""
-
 WAITING = ("planned", "deferred")
-DOUBTFUL = ("attempting", "unknown")
+OPEN = ("claimed", "attempting", "unknown")
+"""States of a send whose worker may still tell what came of it."""
+TOLD = ("accepted", "cancelled", "deferred", "rejected")
+"""States of a send of which it is known what came of it."""
 SPENT = ("claimed", "attempting", "accepted", "unknown")
 """States that count against the caps: sent, or possibly sent."""
 
@@ -42,13 +46,27 @@ STOPPING_EVENTS = {
     "bounce": "the address bounced",
 }
 
+_FEW = 10_000  # SQLite may take no more than 32,766 values in a statement
 _SENDS = nurture_sends.c
 _LEADS = FRAME_TABLES["raw_leads"].c
 
 
 @dataclass(frozen=True)
 class Send:
-    """One row of the ledger that a worker holds."""
+    """One row of the ledger that a worker holds.
+
+    Args:
+        lead_id: The lead.
+        sequence: The sequence that the lead is in.
+        step: The step of it.
+        variant: The variant of the step, if it has any.
+        campaign_version: The version of the campaign document that the lead follows.
+        message_id: Derived from campaign, lead and step.
+        email: Where to.
+        recipient_domain: The part of it after the @.
+        attempts: How often it was tried.
+        dated_at: The date its message bears since it was first tried.
+    """
 
     lead_id: str
     sequence: str
@@ -57,7 +75,12 @@ class Send:
     campaign_version: int
     message_id: str
     email: str
+    recipient_domain: str
     attempts: int
+    dated_at: datetime | None = None
+
+
+_FIELDS = attrgetter(*Send.__dataclass_fields__)
 
 
 @dataclass
@@ -73,6 +96,14 @@ class Claim:
     sends: list[Send] = field(default_factory=list)
     passed_over: Counter[str] = field(default_factory=Counter)
     looked_at: int = 0
+    _openings: dict[str, datetime] = field(default_factory=dict, repr=False)
+
+    def opening(self, campaign: Campaign, timezone: str | None, now: datetime) -> datetime:
+        """When the window of a lead in `timezone` opens, looked up once a zone."""
+        zone = lead_zone(campaign, timezone)
+        if zone.key not in self._openings:
+            self._openings[zone.key] = next_opening(campaign.nurture.window, zone, now)
+        return self._openings[zone.key]
 
 
 def plan_sends(
@@ -85,13 +116,17 @@ def plan_sends(
     return insert_new(connection, nurture_sends, frame, campaign=campaign)
 
 
-def read_progress(connection: sa.Connection, campaign: str) -> dict[str, Progress]:
-    """Each lead's last send."""
+def read_progress(
+    connection: sa.Connection, campaign: str, lead_ids: Collection[str] | None = None
+) -> dict[str, Progress]:
+    """Each lead's last send; if `lead_ids` are given, of these at least."""
     query = (
         sa.select(_SENDS.lead_id, _SENDS.step, _SENDS.state, _SENDS.sent_at)
         .where(_SENDS.campaign == campaign)
         .order_by(_SENDS.due_at)
     )
+    if lead_ids is not None and len(lead_ids) <= _FEW:
+        query = query.where(_SENDS.lead_id.in_(lead_ids))
     return {
         row.lead_id: Progress(row.step, row.state, row.sent_at) for row in connection.execute(query)
     }
@@ -105,10 +140,22 @@ def claim(
     secret_key: bytes,
     now: datetime,
     limit: int,
+    boot: str = "",
+    closed: Mapping[str, datetime] = MappingProxyType({}),
 ) -> Claim:
     """Takes up to `limit` due sends for `worker`; moves or cancels the others, with a reason.
 
     Suppression, replies, handoffs, pauses, window and caps are tested in this transaction.
+
+    Args:
+        connection: From `Database.write`, durable.
+        campaign: The campaign's document.
+        worker: Who takes them.
+        secret_key: The key that suppressions are hashed under.
+        now: The instant.
+        limit: How many at most.
+        boot: Names the time since this machine was started, as `workers.this_boot` does.
+        closed: What nothing is tried of, as `breakers` names it, and until when.
     """
     key, sender = campaign.campaign, campaign.nurture.sender.address
     # Two workers must not both see the sender's last free place.
@@ -133,130 +180,11 @@ def claim(
             break
         claimed.looked_at += 1
         changes.append(
-            _judge(row, campaign, stopped.get(row.lead_id), allowed, worker, now, claimed)
+            _judge(row, campaign, stopped.get(row.lead_id), allowed, closed, now, claimed)
         )
-    _advance(connection, key, changes)
+    advance(connection, key, [change for change in changes if change])
+    _take(connection, key, claimed.sends, worker=worker, claimed_at=now, sender=sender, boot=boot)
     return claimed
-
-
-def begin_attempt(
-    connection: sa.Connection,
-    campaign: str,
-    send: Send,
-    *,
-    worker: str,
-    transport: str,
-    now: datetime,
-) -> bool:
-    """Marks `send` as attempting, if `worker` still holds it; commit before the message leaves."""
-    changed = connection.execute(
-        _one(campaign, send)
-        .where(_SENDS.state == "claimed", _SENDS.worker == worker)
-        .values(
-            state="attempting",
-            transport=transport,
-            attempted_at=now,
-            attempts=_SENDS.attempts + 1,
-        )
-    )
-    return changed.rowcount == 1
-
-
-def record_outcome(
-    connection: sa.Connection,
-    campaign: str,
-    send: Send,
-    *,
-    worker: str,
-    state: str,
-    reply: str,
-    now: datetime,
-) -> None:
-    """Writes what became of an attempt: accepted, deferred, rejected, unknown, or planned again."""
-    values: dict[str, Any] = {"state": state, "reply": reply, "reason": None}
-    if state == "accepted":
-        values["sent_at"] = now
-    else:
-        values["reason"] = reply
-    if state in WAITING:
-        values |= {"due_at": now + _back_off(send.attempts), "worker": None}
-    connection.execute(
-        _one(campaign, send)
-        .where(_SENDS.state.in_(DOUBTFUL), _SENDS.worker == worker)
-        .values(values)
-    )
-
-
-def hold(
-    connection: sa.Connection, campaign: str, send: Send, *, worker: str, reason: str, now: datetime
-) -> None:
-    """Puts a claimed send that cannot be made into a message off by a day, saying why."""
-    connection.execute(
-        _one(campaign, send)
-        .where(_SENDS.state == "claimed", _SENDS.worker == worker)
-        .values(state="deferred", reason=reason, due_at=now + DAY, worker=None)
-    )
-
-
-def release(connection: sa.Connection, campaign: str, *, worker: str) -> int:
-    """Gives back what `worker` claimed and did not attempt."""
-    return connection.execute(
-        sa.update(nurture_sends)
-        .where(_SENDS.campaign == campaign, _SENDS.state == "claimed", _SENDS.worker == worker)
-        .values(state="planned", worker=None)
-    ).rowcount
-
-
-def recover(
-    connection: sa.Connection, campaign: str, *, has_ended: Callable[[str], bool], now: datetime
-) -> Counter[str]:
-    """Settles what ended workers have left: claims are planned again, attempts become unknown."""
-    held = connection.execute(
-        sa.select(_SENDS.lead_id, _SENDS.step, _SENDS.state, _SENDS.worker, _SENDS.claimed_at)
-        .where(_SENDS.campaign == campaign, _SENDS.state.in_(("claimed", "attempting")))
-        .with_for_update()
-    ).all()
-    ended = {
-        worker for worker in {row.worker for row in held} if worker is None or has_ended(worker)
-    }
-    changes, counts = [], Counter[str]()
-    for row in held:
-        if row.worker in ended or row.claimed_at < now - LEASE:
-            state = "planned" if row.state == "claimed" else "unknown"
-            reason = None if state == "planned" else "its worker ended before the outcome was known"
-            changes.append(_change(row, state=state, reason=reason))
-            counts[state] += 1
-    _advance(connection, campaign, changes)
-    return counts
-
-
-def reconcile(
-    connection: sa.Connection,
-    campaign: str,
-    was_delivered: Callable[[str], bool | None],
-    *,
-    transport: str,
-) -> Counter[str]:
-    """Asks about unknown sends of `transport`: accepted if they arrived, planned if surely not."""
-    rows = connection.execute(
-        sa.select(_SENDS.lead_id, _SENDS.step, _SENDS.message_id, _SENDS.attempted_at)
-        .where(
-            _SENDS.campaign == campaign,
-            _SENDS.state == "unknown",
-            _SENDS.transport == transport,
-        )
-        .with_for_update()
-    ).all()
-    changes, counts = [], Counter[str]()
-    for row in rows:
-        arrived = was_delivered(row.message_id)
-        if arrived is True:
-            changes.append(_change(row, state="accepted", sent_at=row.attempted_at))
-        elif arrived is False:
-            changes.append(_change(row, state="planned"))
-        counts[{True: "accepted", False: "planned", None: "unknown"}[arrived]] += 1
-    _advance(connection, campaign, changes)
-    return counts
 
 
 def threads(
@@ -279,13 +207,17 @@ def threads(
 
 
 def state_counts(connection: sa.Connection, campaign: str) -> dict[str, int]:
-    """Sends by state."""
-    query = (
-        sa.select(_SENDS.state, sa.func.count())
-        .where(_SENDS.campaign == campaign)
-        .group_by(_SENDS.state)
-    )
-    return dict(connection.execute(query).all())
+    """Sends by state, those that there are none of left out.
+
+    By the indexes alone: the sends themselves are not looked at, of which there may be millions.
+    """
+    counts: dict[str, int] = {}
+    for states in (OPEN, TOLD):
+        query = sa.select(_SENDS.state, sa.func.count()).where(*in_states(campaign, states))
+        counts |= dict(connection.execute(query.group_by(_SENDS.state)).all())
+    waiting = sa.select(sa.func.count()).where(*in_states(campaign, WAITING))
+    planned = (connection.scalar(waiting) or 0) - counts.get("deferred", 0)
+    return counts | ({"planned": planned} if planned else {})
 
 
 def sends_of_lead(connection: sa.Connection, campaign: str, lead_id: str) -> list[dict[str, Any]]:
@@ -309,7 +241,13 @@ def _due(
             ),
             *(
                 _SENDS[name]
-                for name in ("message_id", "attempts", "recipient_domain", "deadline_at")
+                for name in (
+                    "message_id",
+                    "attempts",
+                    "recipient_domain",
+                    "deadline_at",
+                    "dated_at",
+                )
             ),
             _LEADS.email,
             _LEADS.timezone,
@@ -332,16 +270,30 @@ def _due_count(connection: sa.Connection, campaign: str, now: datetime) -> int:
 
 
 def _is_due(campaign: str, now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
-    return (_SENDS.campaign == campaign, _SENDS.state.in_(WAITING), _SENDS.due_at <= now)
+    return (*in_states(campaign, WAITING), _SENDS.due_at <= now)
+
+
+def in_states(campaign: str, states: tuple[str, ...]) -> tuple[sa.ColumnElement[bool], ...]:
+    """The conditions of being in one of `WAITING`, `OPEN` or `TOLD`, each of which has an index.
+
+    Written out, not bound: SQLite takes a partial index only if it can see its condition.
+    """
+    listed: sa.BindParameter[Any] = sa.bindparam(
+        "states", states, expanding=True, literal_execute=True
+    )
+    return (_SENDS.campaign == campaign, _SENDS.state.in_(listed))
 
 
 def _allowance(connection: sa.Connection, campaign: Campaign, now: datetime) -> Allowance:
     """What the caps allow the sender, counting its mails in all campaigns."""
     sender = campaign.nurture.sender.address
     when = sa.func.coalesce(_SENDS.sent_at, _SENDS.claimed_at)
-    spent = (_SENDS.sender == sender, _SENDS.state.in_(SPENT))
+    # An outcome comes soon after its claim: what was claimed before is no longer looked at.
+    recent = _SENDS.claimed_at > now - 2 * DAY
+    spent = (_SENDS.sender == sender, _SENDS.state.in_(SPENT), recent)
     last_day = connection.scalar(sa.select(sa.func.count()).where(*spent, when > now - DAY))
-    first = connection.scalar(sa.select(sa.func.min(_SENDS.sent_at)).where(*spent))
+    sent = sa.select(_SENDS.sent_at).where(_SENDS.sender == sender, _SENDS.sent_at.is_not(None))
+    first = connection.scalar(sent.order_by(_SENDS.sent_at).limit(1))
     domains = connection.execute(
         sa.select(_SENDS.recipient_domain, sa.func.count())
         .where(*spent, when > now - HOUR)
@@ -362,15 +314,16 @@ def _stopped(
     """Leads that must not be written to any more, each with its reason."""
     leads = [row.lead_id for row in candidates]
     reasons: dict[str, str] = {}
-    keys = {
-        row.lead_id: (
-            address_key(secret_key, row.email),
-            domain_key(secret_key, row.recipient_domain),
-        )
-        for row in candidates
-    }
-    hit = suppressed(connection, [key for pair in keys.values() for key in pair])
-    reasons |= {lead: "suppressed" for lead, pair in keys.items() if hit.intersection(pair)}
+    if any_suppressed(connection):
+        keys = {
+            row.lead_id: (
+                address_key(secret_key, row.email),
+                domain_key(secret_key, row.recipient_domain),
+            )
+            for row in candidates
+        }
+        hit = suppressed(connection, [key for pair in keys.values() for key in pair])
+        reasons |= {lead: "suppressed" for lead, pair in keys.items() if hit.intersection(pair)}
     handed = sa.select(handoffs.c.lead_id).where(
         handoffs.c.campaign == campaign, handoffs.c.lead_id.in_(leads)
     )
@@ -388,12 +341,12 @@ def _judge(
     campaign: Campaign,
     stopped: str | None,
     allowed: Allowance,
-    worker: str,
+    closed: Mapping[str, datetime],
     now: datetime,
     claimed: Claim,
-) -> dict[str, Any]:
-    """The change to one due send: claimed, cancelled, or due later."""
-    opens = next_opening(campaign.nurture.window, lead_zone(campaign, row.timezone), now)
+) -> dict[str, Any] | None:
+    """The change to one due send: cancelled, or due later; none if it is claimed."""
+    opens = claimed.opening(campaign, row.timezone, now)
     if stopped or row.deadline_at < now:
         reason = stopped or "its deadline has passed"
         claimed.passed_over[reason] += 1
@@ -401,21 +354,57 @@ def _judge(
     if opens > now:
         claimed.passed_over["outside its window"] += 1
         return _change(row, state="planned", reason="waits for its window", due_at=opens)
+    until = _closed_until(row, campaign.campaign, closed)
+    if until is not None and until > now:
+        claimed.passed_over["refused too often of late"] += 1
+        return _change(row, state="planned", reason="refused too often of late", due_at=until)
     if not allowed.take(row.recipient_domain):
         claimed.passed_over["the domain's cap is reached"] += 1
         return _change(row, state="planned", reason="waits for the domain's cap", due_at=now + HOUR)
-    names = Send.__dataclass_fields__
-    claimed.sends.append(Send(**{name: getattr(row, name) for name in names}))
-    sender = campaign.nurture.sender.address
-    return _change(row, state="claimed", worker=worker, claimed_at=now, sender=sender)
+    claimed.sends.append(Send(*_FIELDS(row)))
+    return None
+
+
+def _closed_until(row: sa.Row, campaign: str, closed: Mapping[str, datetime]) -> datetime | None:
+    """Until when this send's provider or step is not tried; none if it is."""
+    if not closed:
+        return None
+    step = step_scope(campaign, row.campaign_version, row.sequence, row.step)
+    known = [closed.get(provider_scope(row.recipient_domain)), closed.get(step)]
+    return max((until for until in known if until is not None), default=None)
+
+
+def _take(connection: sa.Connection, campaign: str, sends: list[Send], **values: Any) -> None:
+    """`sends` are claimed."""
+    fixed = {"at_campaign": campaign, **{f"{name}_now": value for name, value in values.items()}}
+    rows = [fixed | {"at_lead": send.lead_id, "at_step": send.step} for send in sends]
+    _CLAIM.execute(connection, rows)
+
+
+_CLAIM = Prepared(
+    sa.update(nurture_sends)
+    .where(
+        _SENDS.campaign == sa.bindparam("at_campaign"),
+        _SENDS.lead_id == sa.bindparam("at_lead"),
+        _SENDS.step == sa.bindparam("at_step"),
+    )
+    .values(
+        state="claimed",
+        reason=None,
+        worker=sa.bindparam("worker_now"),
+        claimed_at=sa.bindparam("claimed_at_now", type_=_SENDS.claimed_at.type),
+        sender=sa.bindparam("sender_now"),
+        boot=sa.bindparam("boot_now"),
+    )
+)
 
 
 def _change(row: sa.Row, **values: Any) -> dict[str, Any]:
     return {"at_lead": row.lead_id, "at_step": row.step, **values}
 
 
-def _advance(connection: sa.Connection, campaign: str, changes: Iterable[dict[str, Any]]) -> None:
-    """Applies changes, those that set the same columns together."""
+def advance(connection: sa.Connection, campaign: str, changes: Iterable[dict[str, Any]]) -> None:
+    """Applies changes to sends named by at_lead and at_step, similar ones together."""
     by_columns: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for change in changes:
         by_columns.setdefault(tuple(sorted(change)), []).append(change)
@@ -433,14 +422,3 @@ def _advance(connection: sa.Connection, campaign: str, changes: Iterable[dict[st
             .values({"reason": None} | values)
         )
         connection.execute(statement, alike)
-
-
-def _one(campaign: str, send: Send) -> sa.Update:
-    return sa.update(nurture_sends).where(
-        _SENDS.campaign == campaign, _SENDS.lead_id == send.lead_id, _SENDS.step == send.step
-    )
-
-
-def _back_off(attempts: int) -> timedelta:
-    """15 minutes, doubled with each attempt, half a day at most (RFC 5321, section 4.5.4.1)."""
-    return min(timedelta(minutes=15) * 2**attempts, DAY / 2)

@@ -94,6 +94,10 @@ nurture_sends = _stage_table(
     sa.Column("claimed_at", UtcInstant()),
     sa.Column("attempted_at", UtcInstant()),
     sa.Column("reply", sa.Text()),
+    sa.Column("boot", sa.Text()),
+    sa.Column("dated_at", UtcInstant()),
+    sa.Column("fault", sa.Text()),
+    sa.Column("followed_at", UtcInstant()),
     key=("lead_id", "step"),
 )
 sa.Index(
@@ -105,6 +109,59 @@ sa.Index(
 )
 sa.Index("ix_nurture_sends_message_id", nurture_sends.c.message_id, unique=True)
 sa.Index("ix_nurture_sends_sender", nurture_sends.c.sender, nurture_sends.c.sent_at)
+sa.Index("ix_nurture_sends_claimed", nurture_sends.c.sender, nurture_sends.c.claimed_at)
+for _name, _states in (
+    ("open", ("claimed", "attempting", "unknown")),
+    ("told", ("accepted", "cancelled", "deferred", "rejected")),
+):
+    sa.Index(
+        f"ix_nurture_sends_{_name}",
+        nurture_sends.c.campaign,
+        nurture_sends.c.state,
+        sqlite_where=nurture_sends.c.state.in_(_states),
+        postgresql_where=nurture_sends.c.state.in_(_states),
+    )
+_UNFOLLOWED = (nurture_sends.c.state == "accepted") & nurture_sends.c.followed_at.is_(None)
+sa.Index(
+    "ix_nurture_sends_unfollowed",
+    nurture_sends.c.campaign,
+    nurture_sends.c.lead_id,
+    sqlite_where=_UNFOLLOWED,
+    postgresql_where=_UNFOLLOWED,
+)
+sa.Index(
+    "ix_routed_leads_position",
+    FRAME_TABLES["routed_leads"].c.campaign,
+    FRAME_TABLES["routed_leads"].c.position,
+)
+
+breakers = sa.Table(
+    "breakers",
+    metadata,
+    sa.Column("sender", sa.Text(), nullable=False),
+    sa.Column("scope", sa.Text(), nullable=False),
+    sa.Column("failures", sa.BigInteger(), nullable=False),
+    sa.Column("open_until", UtcInstant()),
+    sa.PrimaryKeyConstraint("sender", "scope"),
+)
+
+plannings = sa.Table(
+    "plannings",
+    metadata,
+    sa.Column("campaign", sa.Text(), primary_key=True),
+    sa.Column("routed", sa.BigInteger(), nullable=False),
+    sa.Column("last_position", sa.BigInteger(), nullable=False),
+    sa.Column("looked_at", UtcInstant(), nullable=False),
+)
+
+environments = sa.Table(
+    "environments",
+    metadata,
+    sa.Column("id", sa.Text(), primary_key=True),
+    sa.Column("environment", sa.Text(), nullable=False),
+    sa.Column("claims", sa.BigInteger(), nullable=False),
+    sa.Column("since", UtcInstant(), nullable=False),
+)
 
 campaigns = sa.Table(
     "campaigns",

@@ -4,6 +4,7 @@ Not here: what it had claimed (`ledger`).
 """
 
 import os
+from pathlib import Path
 
 import psutil
 
@@ -13,6 +14,14 @@ from aicmo_dagster.settings import host_name
 def this_worker() -> str:
     """This process, so named that a later process with the same number is another worker."""
     return _name(psutil.Process(os.getpid()))
+
+
+def this_boot() -> str:
+    """Names the time since this machine was started: another name means that it went down."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:  # no Linux
+        return f"{psutil.boot_time():.0f}"
 
 
 def has_ended(worker: str) -> bool:

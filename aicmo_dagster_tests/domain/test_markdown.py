@@ -7,7 +7,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aicmo_dagster.domain.markdown import Rendered, compile_message
-from aicmo_dagster.domain.templates import RenderFailed, template_problems
+from aicmo_dagster.domain.sandbox import RenderFailed
+from aicmo_dagster.domain.template_faults import template_problems
 from aicmo_dagster.errors import BadInput
 
 URL = "https://aicmo.example/u/token?a=1&b=2"

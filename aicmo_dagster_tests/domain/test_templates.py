@@ -1,18 +1,13 @@
+import tracemalloc
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aicmo_dagster.domain.sandbox import LONGEST, PLAIN, RenderFailed
 from aicmo_dagster.domain.schemas import field_kinds
-from aicmo_dagster.domain.templates import (
-    LONGEST,
-    PLAIN,
-    TOKENS,
-    Program,
-    RenderFailed,
-    row_columns,
-    row_template,
-    template_problems,
-)
+from aicmo_dagster.domain.template_faults import TOKENS, template_problems
+from aicmo_dagster.domain.templates import Program, row_columns, row_template
 
 
 def problem(text: str) -> str:
@@ -183,3 +178,39 @@ def test_a_row_template_tells_which_columns_it_cannot_do_without(
     text: str, columns: set[str]
 ) -> None:
     assert row_columns(text) == columns
+
+
+DOUBLINGS = "".join("{% set a = a ~ a %}" for _ in range(64))
+SUMS = "".join("{% set a = a + a %}" for _ in range(64))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ row.x" + " | replace('x', 'xxxxxxxxxx')" * 40 + " }}",
+        "{{ row.x" + " | replace('', row.long)" * 9 + " }}",
+        "{{ row.long | urlencode" + " | urlencode" * 60 + " | length }}",
+        "{{ (row.long | list) | join(row.long) | length }}",
+        "{{ row.long | map('upper') | join(row.long) | length }}",
+        "{{ row.long | wordwrap(1, true, row.long) | length }}",
+        "{% set a = row.long %}" + DOUBLINGS + "{{ a | length }}",
+        "{% set a = row.long %}" + SUMS + "{{ a | length }}",
+        "{{ row.long.replace('%', row.long) | length }}",
+        "{{ row.long.join(row.long) | length }}",
+    ],
+)
+def test_no_chain_of_filters_fills_the_memory(text: str) -> None:
+    value_of = row_template(text)
+    tracemalloc.start()
+    try:
+        with pytest.raises(RenderFailed):
+            value_of({"x": "x", "long": "%" * 20_000})
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 40 * LONGEST
+
+
+def test_texts_may_still_be_joined_and_replaced() -> None:
+    text = "{{ row.x ~ row.x | replace('a', 'bb') }} {{ row.x + '!' }} {{ row.x | join('/') }}"
+    assert row_template(text)({"x": "aa"}) == "aabbbb aa! a/a"

@@ -6,6 +6,8 @@ import pytest
 
 from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.mail.outbox import Outbox
+from aicmo_dagster.mail.parcels import Parcel
+from aicmo_dagster_tests.mail.books import Notebook
 
 ID = "<0123456789abcdef@acme.example>"
 
@@ -13,7 +15,10 @@ ID = "<0123456789abcdef@acme.example>"
 def deliver(
     outbox: Outbox, message_id: str = ID, content: bytes = b"Subject: x\r\n\r\nHi\r\n"
 ) -> str:
-    return outbox.deliver("ida@acme.example", "jo@lead.example", message_id, content).state
+    book = Notebook()
+    outbox.deliver([Parcel("ida@acme.example", "jo@lead.example", message_id, content)], book)
+    ((_, delivery),) = book.outcomes
+    return delivery.state
 
 
 def test_a_message_becomes_one_file_of_its_own(tmp_path: Path) -> None:

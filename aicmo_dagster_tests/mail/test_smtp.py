@@ -16,10 +16,13 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
 from aicmo_dagster.errors import AicmoError, BadInput
 from aicmo_dagster.mail.delivery import open_transport
-from aicmo_dagster.mail.messages import Undeliverable
+from aicmo_dagster.mail.headers import Undeliverable
 from aicmo_dagster.mail.outbox import Outbox
-from aicmo_dagster.mail.replies import Delivery, State, judged, without_recipient
-from aicmo_dagster.mail.smtp import Smtp, Timeouts, read_smtp_url
+from aicmo_dagster.mail.parcels import Parcel
+from aicmo_dagster.mail.replies import Delivery, State
+from aicmo_dagster.mail.servers import Timeouts, read_smtp_url
+from aicmo_dagster.mail.smtp import Smtp
+from aicmo_dagster_tests.mail.books import Notebook
 
 ID = "<0123456789abcdef@acme.example>"
 CONTENT = b"Subject: x\r\n\r\n.a line\r\n..two\r\n"
@@ -29,7 +32,10 @@ IMPATIENT = Timeouts(connect=1, command=0.3, data=0.3, block=0.3, dot=0.3)
 def deliver(
     transport: Smtp, recipient: str = "jo@lead.example", content: bytes = CONTENT
 ) -> Delivery:
-    return transport.deliver("ida@acme.example", recipient, ID, content)
+    book = Notebook()
+    transport.deliver([Parcel("ida@acme.example", recipient, ID, content)], book)
+    ((_, delivery),) = book.outcomes
+    return delivery
 
 
 class Recorder:
@@ -189,10 +195,8 @@ def test_after_close_it_connects_anew(serve: Serve) -> None:
 def test_packets_are_not_held_back(serve: Serve) -> None:
     transport = Smtp(f"smtp://{serve(Recorder())}")
     deliver(transport)
-    assert transport._session is not None
-    assert transport._session.sock is not None
-
-    assert transport._session.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    assert transport._lines
+    assert transport._lines[0].socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     transport.close()
 
 
@@ -214,7 +218,8 @@ def test_a_refusal_counts_by_whose_fault_it_is(
     recorder = Recorder(**{phase: answer})
     transport = Smtp(f"smtp://{serve(recorder)}")
 
-    assert deliver(transport) == Delivery(state, answer)
+    delivery = deliver(transport)
+    assert (delivery.state, delivery.reply) == (state, answer)
     recorder.answers.clear()
     assert deliver(transport).state == "accepted"
     assert len(recorder.peers) == 1
@@ -226,7 +231,7 @@ def test_a_refused_sender_is_never_the_lead_s_fault(serve: Serve, answer: str) -
     recorder = Recorder(mail=answer)
     transport = Smtp(f"smtp://{serve(recorder)}")
 
-    assert deliver(transport) == Delivery("deferred", answer)
+    assert deliver(transport) == Delivery("deferred", answer, "sender")
     transport.close()
 
 
@@ -417,8 +422,7 @@ def test_it_speaks_tls_and_checks_the_certificate(
     monkeypatch.setenv("SSL_CERT_FILE", f"{certificate}.crt")
     transport = Smtp(url)
     assert deliver(transport).state == "accepted"
-    assert transport._session is not None
-    assert isinstance(transport._session.sock, ssl.SSLSocket)
+    assert isinstance(transport._lines[0].socket, ssl.SSLSocket)
     transport.close()
 
 
@@ -497,30 +501,3 @@ def test_a_url_that_cannot_be_used_is_refused_without_the_password(
 def test_without_a_url_mail_goes_to_the_outbox(tmp_path: Path) -> None:
     assert isinstance(open_transport(None, tmp_path), Outbox)
     assert isinstance(open_transport("smtp://mail.example", tmp_path), Smtp)
-
-
-@pytest.mark.parametrize(
-    ("code", "words", "state"),
-    [
-        (250, "2.1.5 ok", "accepted"),
-        (452, "4.2.2 full", "deferred"),
-        (552, "5.2.2 full", "rejected"),
-        (550, "5.1.8 bad sender domain", "deferred"),
-        (550, "5.7.26 unauthenticated", "deferred"),
-        (550, "5.7.515 access denied", "deferred"),
-        (550, "5.7.17 owner changed", "rejected"),
-        (550, "see 5.7.1 of the manual", "rejected"),
-        (503, "bad sequence", "deferred"),
-        (-1, "", "unknown"),
-        (354, "go on", "unknown"),
-    ],
-)
-def test_replies_are_judged_by_code_then_enhanced_code(code: int, words: str, state: str) -> None:
-    assert judged(code, words) == state
-
-
-def test_a_reply_is_one_line_of_bounded_length() -> None:
-    reply = without_recipient(550, "no\r\n\x00such user jo " * 200, "jo@lead.example")
-
-    assert reply.startswith("550 no such user [recipient] no such")
-    assert len(reply) <= 500

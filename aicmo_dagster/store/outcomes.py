@@ -1,0 +1,297 @@
+"""Attempts and what came of them: what a worker may do with the sends it claimed.
+
+`attempting` is committed before the message leaves: a crash can leave a send doubtful but never
+send it twice. Doubtful sends are settled by proof, never by their age; without proof they are
+presumed sent and stay `unknown`, for people to see.
+
+Claims are durable, the marks here are not: on SQLite a power cut may undo the last of them. What
+was claimed before the machine went down is therefore doubtful as a whole. Not here: claiming
+(`ledger`).
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from aicmo_dagster.domain.nurture.caps import DAY
+from aicmo_dagster.store.ledger import OPEN, WAITING, Send, advance, in_states
+from aicmo_dagster.store.prepared import Prepared
+from aicmo_dagster.store.tables import events, nurture_sends
+
+LEASE = timedelta(minutes=30)
+"""After this a claim of a worker nobody can ask about is taken to be abandoned."""
+
+MOST_SOFT_FAILURES, SOFT_FAILURE_SPAN = 3, timedelta(days=7)
+"""A mailbox that takes nothing as often, over as long, is taken to be dead."""
+
+_SENDS = nurture_sends.c
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one attempt: state and fault as `mail.replies.Delivery` has them."""
+
+    send: Send
+    state: str
+    reply: str
+    fault: str | None = None
+
+
+def begin_attempts(
+    connection: sa.Connection,
+    campaign: str,
+    sends: Sequence[Send],
+    *,
+    worker: str,
+    transport: str,
+    dated: datetime,
+    now: datetime,
+) -> set[str]:
+    """Marks `sends` as attempting; commit before their messages leave.
+
+    Args:
+        connection: From `Database.write`.
+        campaign: The campaign's key.
+        sends: Sends that `worker` claimed.
+        worker: Who is about to send.
+        transport: Where to.
+        dated: The date of messages that are tried for the first time.
+        now: The instant.
+
+    Returns:
+        The Message-IDs of those that `worker` still holds.
+    """
+    fixed = {"at_campaign": campaign, "by": worker, "to": transport, "now": now, "dated": dated}
+    rows = [fixed | {"at_lead": send.lead_id, "at_step": send.step} for send in sends]
+    begun = _BEGIN.execute(connection, rows)
+    return {send.message_id for send, changed in zip(sends, begun, strict=True) if changed}
+
+
+_MINE = (
+    _SENDS.campaign == sa.bindparam("at_campaign"),
+    _SENDS.lead_id == sa.bindparam("at_lead"),
+    _SENDS.step == sa.bindparam("at_step"),
+    _SENDS.worker == sa.bindparam("by"),
+)
+_INSTANT = nurture_sends.c.dated_at.type
+_BEGIN = Prepared(
+    sa.update(nurture_sends)
+    .where(*_MINE, _SENDS.state == "claimed")
+    .values(
+        state="attempting",
+        transport=sa.bindparam("to"),
+        attempted_at=sa.bindparam("now", type_=_INSTANT),
+        attempts=_SENDS.attempts + 1,
+        dated_at=sa.func.coalesce(_SENDS.dated_at, sa.bindparam("dated", type_=_INSTANT)),
+    )
+)
+
+
+def record_outcomes(
+    connection: sa.Connection,
+    campaign: str,
+    outcomes: Iterable[Outcome],
+    *,
+    worker: str,
+    now: datetime,
+) -> list[Outcome]:
+    """Writes what became of attempts, and returns it as written.
+
+    A mailbox that has taken nothing for long enough counts as one that there is not.
+    """
+    written = [_judged(outcome, now) for outcome in outcomes]
+    changes: dict[str, list[dict[str, Any]]] = {}
+    for outcome in written:
+        changes.setdefault(outcome.state, []).append(_values(outcome, now))
+    fixed = {"at_campaign": campaign, "by": worker}
+    for state, alike in changes.items():
+        statement = _SET_ASIDE if state in WAITING else _FINISHED
+        statement.execute(connection, [fixed | each for each in alike])
+    return written
+
+
+_TOLD: dict[str, Any] = {
+    "state": sa.bindparam("state_now"),
+    **{name: sa.bindparam(f"{name}_now") for name in ("reply", "reason", "fault", "attempts")},
+}
+_IS_OPEN = sa.or_(*(_SENDS.state == state for state in OPEN))
+_FINISHED = Prepared(
+    sa.update(nurture_sends)
+    .where(*_MINE, _IS_OPEN)
+    .values(_TOLD | {"sent_at": sa.bindparam("sent_now", type_=_INSTANT)})
+)
+_SET_ASIDE = Prepared(
+    sa.update(nurture_sends)
+    .where(*_MINE, _IS_OPEN)
+    .values(_TOLD | {"due_at": sa.bindparam("due_now", type_=_INSTANT), "worker": None})
+)
+
+
+def _judged(outcome: Outcome, now: datetime) -> Outcome:
+    send = outcome.send
+    since = send.dated_at or now
+    soft = outcome.fault == "lead" and outcome.state == "deferred"
+    if soft and send.attempts + 1 >= MOST_SOFT_FAILURES and now - since >= SOFT_FAILURE_SPAN:
+        return Outcome(send, "rejected", outcome.reply, "address")
+    return outcome
+
+
+def _values(outcome: Outcome, now: datetime) -> dict[str, Any]:
+    accepted = outcome.state == "accepted"
+    values: dict[str, Any] = {
+        "at_lead": outcome.send.lead_id,
+        "at_step": outcome.send.step,
+        "state_now": outcome.state,
+        "reply_now": outcome.reply,
+        "reason_now": None if accepted else outcome.reply,
+        "fault_now": outcome.fault,
+        "attempts_now": outcome.send.attempts + 1,
+    }
+    if outcome.state in WAITING:
+        return values | {"due_now": now + _back_off(outcome.send.attempts)}
+    return values | {"sent_now": now if accepted else None}
+
+
+def hold(
+    connection: sa.Connection,
+    campaign: str,
+    held: Iterable[tuple[Send, str]],
+    *,
+    worker: str,
+    now: datetime,
+) -> None:
+    """Puts claimed sends that cannot be made into a message off by a day, each with its reason."""
+    fixed = {"at_campaign": campaign, "by": worker, "due_now": now + DAY}
+    rows = [
+        fixed | {"at_lead": send.lead_id, "at_step": send.step, "reason_now": reason}
+        for send, reason in held
+    ]
+    _HOLD.execute(connection, rows)
+
+
+_HOLD = Prepared(
+    sa.update(nurture_sends)
+    .where(*_MINE, _SENDS.state == "claimed")
+    .values(
+        state="deferred",
+        reason=sa.bindparam("reason_now"),
+        due_at=sa.bindparam("due_now", type_=_INSTANT),
+        worker=None,
+    )
+)
+
+
+def release(connection: sa.Connection, campaign: str, *, worker: str) -> int:
+    """Gives back what `worker` claimed and did not attempt."""
+    return connection.execute(
+        sa.update(nurture_sends)
+        .where(*in_states(campaign, OPEN), _SENDS.state == "claimed", _SENDS.worker == worker)
+        .values(state="planned", worker=None)
+    ).rowcount
+
+
+def recover(
+    connection: sa.Connection,
+    campaign: str,
+    *,
+    has_ended: Callable[[str], bool],
+    boot: str,
+    now: datetime,
+) -> Counter[str]:
+    """Settles what ended workers have left: claims are planned again, attempts become unknown.
+
+    Args:
+        connection: From `Database.write`.
+        campaign: The campaign's key.
+        has_ended: Whether a worker is known to run no more.
+        boot: Names the time since this machine was started, as `workers.this_boot` does.
+        now: The instant.
+    """
+    held = connection.execute(
+        sa.select(
+            *(_SENDS[n] for n in ("lead_id", "step", "state", "worker", "claimed_at", "boot"))
+        )
+        .where(*in_states(campaign, OPEN), _SENDS.state != "unknown")
+        .with_for_update()
+    ).all()
+    workers = {row.worker for row in held}
+    ended = {worker for worker in workers if worker is None or has_ended(worker)}
+    marks_last = connection.dialect.name != "sqlite"
+    changes, counts = [], Counter[str]()
+    for row in held:
+        if row.worker not in ended and row.claimed_at >= now - LEASE:
+            continue
+        state, reason = "unknown", "its worker ended before the outcome was known"
+        if row.state == "claimed" and (marks_last or row.boot in (None, boot)):
+            state, reason = "planned", ""
+        elif row.state == "claimed":
+            reason = "the machine went down while it was claimed"
+        changes.append(_change(row, state=state, reason=reason or None))
+        counts[state] += 1
+    advance(connection, campaign, changes)
+    return counts
+
+
+def reconcile(
+    connection: sa.Connection,
+    campaign: str,
+    was_delivered: Callable[[str], bool | None],
+    *,
+    transport: str,
+) -> Counter[str]:
+    """Settles doubtful sends by proof: accepted if they arrived, planned if surely not.
+
+    An event that only the message can have caused proves that it arrived. Otherwise the transport
+    that took it is asked, if it is `transport`; what it cannot tell stays unknown.
+    """
+    rows = _doubtful(connection, campaign)
+    proven = _caused_events(connection, campaign, rows)
+    changes, counts = [], Counter[str]()
+    for row in rows:
+        arrived: bool | None = True if (row.lead_id, row.step) in proven else None
+        if arrived is None and row.transport == transport:
+            arrived = was_delivered(row.message_id)
+        if arrived is True:
+            changes.append(_change(row, state="accepted", sent_at=row.attempted_at))
+        elif arrived is False:
+            changes.append(_change(row, state="planned", worker=None))
+        counts[{True: "accepted", False: "planned", None: "unknown"}[arrived]] += 1
+    advance(connection, campaign, changes)
+    return counts
+
+
+def _doubtful(connection: sa.Connection, campaign: str) -> Sequence[sa.Row]:
+    names = ("lead_id", "step", "message_id", "transport")
+    attempted = sa.func.coalesce(_SENDS.attempted_at, _SENDS.claimed_at, type_=_INSTANT)
+    return connection.execute(
+        sa.select(*(_SENDS[name] for name in names), attempted.label("attempted_at"))
+        .where(*in_states(campaign, OPEN), _SENDS.state == "unknown")
+        .with_for_update()
+    ).all()
+
+
+def _caused_events(
+    connection: sa.Connection, campaign: str, rows: Sequence[sa.Row]
+) -> set[tuple[str, str]]:
+    """(lead, step) of those `rows` whose message opened, bounced or was answered."""
+    found: set[tuple[str, str]] = set()
+    for start in range(0, len(rows), 1000):
+        leads = [row.lead_id for row in rows[start : start + 1000]]
+        query = sa.select(events.c.lead_id, events.c.step).where(
+            events.c.campaign == campaign, events.c.lead_id.in_(leads), events.c.step.is_not(None)
+        )
+        found.update((row.lead_id, row.step) for row in connection.execute(query))
+    return found
+
+
+def _change(row: sa.Row, **values: Any) -> dict[str, Any]:
+    return {"at_lead": row.lead_id, "at_step": row.step, **values}
+
+
+def _back_off(attempts: int) -> timedelta:
+    """15 minutes, doubled with each attempt, half a day at most (RFC 5321, section 4.5.4.1)."""
+    return min(timedelta(minutes=15) * 2 ** min(attempts, 10), DAY / 2)
