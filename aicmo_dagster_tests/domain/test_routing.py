@@ -1,6 +1,8 @@
 import time
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 from math import gcd
 from typing import Any
 
@@ -11,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aicmo_dagster.domain.campaigns import Campaign
-from aicmo_dagster.domain.routing import Routed, fair_turns, route
+from aicmo_dagster.domain.drawing import fair_turns
+from aicmo_dagster.domain.routing import Routed, Standing, route
 from aicmo_dagster.domain.schemas import RoutedLeads
 from aicmo_dagster_tests.domain.lead_columns import lead_columns
 from aicmo_dagster_tests.samples import NOON, campaign, lead_id, routed_leads
@@ -21,6 +24,21 @@ CITIES = ("Oslo", "Bergen", "Molde")
 MANY_WEIGHTS = st.lists(st.integers(1, 9) | st.integers(1, 1000), min_size=1, max_size=12)
 
 NOBODY = routed_leads(0)
+INSTANT = pd.ArrowDtype(pyarrow.timestamp("us", tz="UTC"))
+
+
+def to_go_to(**sequences: str) -> pd.DataFrame:
+    """Overrides by Ida: `lead1="s0"` has the first lead go to s0."""
+    leads = [lead_id(int(name.removeprefix("lead"))) for name in sequences]
+    actions = [f"route:{sequence}" for sequence in sequences.values()]
+    texts = pd.DataFrame({"lead_id": leads, "action": actions}, dtype=TEXT)
+    texts = texts.assign(reason="asked", decided_by="Ida").astype(TEXT)
+    instants = {"decided_at": NOON, "expires_at": pd.NaT}
+    columns = {name: pd.Series(at, texts.index, dtype=INSTANT) for name, at in instants.items()}
+    return texts.assign(**columns)
+
+
+NO_OVERRIDES = to_go_to()
 NOT_BLOCKED = pd.DataFrame({"lead_id": [], "reason": []}, dtype=TEXT)
 
 
@@ -69,12 +87,17 @@ def run(
     *,
     routed: pd.DataFrame = NOBODY,
     blocked: pd.DataFrame = NOT_BLOCKED,
+    by_hand: pd.DataFrame = NO_OVERRIDES,
     load: dict[str, int] | None = None,
+    ended: Collection[str] = (),
+    unsent: Collection[str] = (),
     version: int = 1,
+    now: datetime = NOON,
 ) -> Routed:
-    return route(
-        leads, routed, blocked, campaign, company_load=load or {}, version=version, now=NOON
+    standing = Standing(
+        blocked.assign(cause=blocked["reason"]), by_hand, load or {}, ended=ended, unsent=unsent
     )
+    return route(leads, routed, campaign, standing, version=version, now=now)
 
 
 def taken(found: Routed) -> dict[int, str]:
