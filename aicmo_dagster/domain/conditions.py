@@ -185,7 +185,12 @@ def describe(condition: Condition) -> str:
             parts = (condition.if_, condition.then, condition.else_)
             return "if {} then {}, else {}".format(*map(_nested, parts))
         case Comparison():
-            return f"{condition.field} {_predicate(condition)}"
+            return f"{field_name(condition.field)} {_predicate(condition)}"
+
+
+def field_name(field: str) -> str:
+    """What a field is called in words: a custom field as its source calls it."""
+    return field.removeprefix("custom.")
 
 
 def fields(condition: Condition) -> set[str]:

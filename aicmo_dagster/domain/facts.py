@@ -24,6 +24,7 @@ from aicmo_dagster.domain.conditions import (
     Condition,
     Not,
     Scalar,
+    field_name,
     fields,
 )
 
@@ -142,12 +143,19 @@ def mask(condition: Condition, facts: Facts) -> Mask:
 
 def found(condition: Condition, facts: Facts, rows: npt.NDArray[np.int64]) -> pyarrow.Array:
     """What the leads at `rows` hold in the fields of `condition`: ``employees is 7``."""
-    parts = []
-    for field in sorted(fields(condition)):
-        held = facts.column(field).take(pyarrow.array(rows))
-        told = held.cast(pyarrow.string()).fill_null("missing")
-        parts.append(pc.binary_join_element_wise(f"{field} is ", told, ""))
+    at = pyarrow.array(rows)
+    parts = [_held(field, facts.column(field).take(at)) for field in sorted(fields(condition))]
     return pc.binary_join_element_wise(*parts, "; ") if len(parts) > 1 else parts[0]
+
+
+def found_in(names: Iterable[str], facts: Facts, row: int) -> list[str]:
+    """What the lead at `row` holds in the fields `names`, each as ``employees is 7``."""
+    return [_held(name, facts.column(name).slice(row, 1))[0].as_py() for name in names]
+
+
+def _held(field: str, values: pyarrow.Array) -> pyarrow.Array:
+    told = values.cast(pyarrow.string()).fill_null("missing")
+    return pc.binary_join_element_wise(f"{field_name(field)} is ", told, "")
 
 
 def _compare(comparison: Comparison, facts: Facts) -> Mask:

@@ -133,6 +133,16 @@ def funnel(qualification: Qualification, judged: int, refused: Mapping[str, int]
     return dict(zip([*names, *(f"after '{cause}'" for cause in others)], left, strict=True))
 
 
+def path_taken(tree: Branch, facts: Facts, row: int) -> list[Condition]:
+    """The questions that the tree asks of the lead at `row`, in order."""
+    asked: list[Condition] = []
+    node: Branch | Literal["qualify", "reject"] = tree
+    while isinstance(node, Branch):
+        asked.append(node.if_)
+        node = node.then if mask(node.if_, facts)[row] else node.else_
+    return asked
+
+
 def _rule_cause(rule: Condition) -> str:
     return f"rule '{rule_name(rule)}'"
 
@@ -234,11 +244,14 @@ def _result(scored: pd.DataFrame, judgement: _Judgement) -> Qualified:
             "rules_passed": judgement.rules_passed,
         }
     )
-    going = scored.loc[qualified, ["lead_id", "score"]].reset_index(drop=True)
-    said = decisions.loc[qualified, ["decided_by", "reason"]].reset_index(drop=True)
-    columns = pd.concat([going, said], axis=1)
-    named = {str(name): column for name, column in columns.items()}
-    return Qualified(typed("qualified_leads", named), decisions)
+    columns: dict[str, object] = {
+        "lead_id": decisions["lead_id"],
+        "score": scored["score"].reset_index(drop=True),
+        "decided_by": decided_by,
+        "reason": reason,
+    }
+    going = pd.DataFrame(columns)[qualified].reset_index(drop=True)
+    return Qualified(typed("qualified_leads", {str(n): going[n] for n in going}), decisions)
 
 
 def _series(values: pyarrow.Array) -> pd.Series:

@@ -59,10 +59,16 @@ def judge(
     return qualify(leads, campaign, verdicts, stopped=stopped_leads(connection, key))
 
 
-def leads_with_scores(connection: sa.Connection, key: str) -> pd.DataFrame:
-    """The raw leads of a campaign with score, model and engagement, where they have been scored."""
-    raw = read_frame(connection, "raw_leads", key)
-    scored = read_frame(connection, "scored_leads", key, ["lead_id", "score", "model"])
+def leads_with_scores(
+    connection: sa.Connection, key: str, lead_id: str | None = None
+) -> pd.DataFrame:
+    """The raw leads of a campaign with score, model and engagement, where they have been scored.
+
+    Of all leads, unless one is named.
+    """
+    raw = read_frame(connection, "raw_leads", key, lead_id=lead_id)
+    columns = ["lead_id", "score", "model"]
+    scored = read_frame(connection, "scored_leads", key, columns, lead_id=lead_id)
     return with_engagement(connection, key, raw.merge(scored, on="lead_id", how="inner"))
 
 

@@ -67,8 +67,13 @@ def blocked_leads(
     return frame.drop_duplicates("lead_id", keep="last")
 
 
-def company_load(connection: sa.Connection, days: int, now: datetime) -> dict[str, int]:
-    """Leads that an active campaign has in a sequence or wrote to within `days`, by domain."""
+def company_load(
+    connection: sa.Connection, days: int, now: datetime, *, but_not: str | None = None
+) -> dict[str, int]:
+    """Leads that an active campaign has in a sequence or wrote to within `days`, by domain.
+
+    The leads of the campaign `but_not` are left out.
+    """
     leads = FRAME_TABLES["raw_leads"]
     enrolled = sa.exists().where(_same_lead(leads, enrolments), is_active())
     written = sa.exists().where(_same_lead(leads, nurture_sends), *_recent(days, now))
@@ -79,6 +84,8 @@ def company_load(connection: sa.Connection, days: int, now: datetime) -> dict[st
         .where(campaigns.c.state == ACTIVE, leads.c.domain.is_not(None), enrolled | written)
         .group_by(leads.c.domain)
     )
+    if but_not is not None:
+        query = query.where(leads.c.campaign != but_not)
     return dict(connection.execute(query).all())
 
 

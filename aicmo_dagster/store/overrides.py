@@ -95,6 +95,26 @@ def _in_force(campaign: str, now: datetime) -> tuple[sa.ColumnElement[bool], ...
     )
 
 
+def list_overrides(
+    connection: sa.Connection, campaign: str, now: datetime, *, ended: bool
+) -> list[dict[str, Any]]:
+    """The overrides in force, oldest first; with `ended`, withdrawn and expired ones too.
+
+    Each has `state`: `in force`, `replaced` by a later one of its lead and kind, `withdrawn`, or
+    `expired`.
+    """
+    latest = sa.select(sa.func.max(_COLUMNS.id)).where(*_in_force(campaign, now))
+    state = sa.case(
+        (_COLUMNS.withdrawn_at.is_not(None), "withdrawn"),
+        (_COLUMNS.expires_at <= now, "expired"),
+        (_COLUMNS.id.in_(latest.group_by(_COLUMNS.lead_id, _KIND)), "in force"),
+        else_="replaced",
+    )
+    statement = sa.select(overrides, state.label("state")).where(_COLUMNS.campaign == campaign)
+    rows = connection.execute(statement.order_by(_COLUMNS.id)).mappings()
+    return [dict(row) for row in rows if ended or row["state"] == "in force"]
+
+
 def overrides_of_lead(
     connection: sa.Connection, campaign: str, lead_id: str
 ) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from aicmo_dagster.domain.conditions import Condition, describe, fields
+from aicmo_dagster.domain.conditions import Condition, describe, field_name, fields
 from aicmo_dagster.domain.documents import Section, validate
 from aicmo_dagster.domain.facts import Facts, found, mask
 from aicmo_dagster.errors import BadInput
@@ -277,8 +277,8 @@ def test_what_a_lead_holds_is_told_field_by_field() -> None:
 
     assert fields(rule) == {"employees", "custom.Size", "score"}
     assert found(rule, facts, np.arange(2)).to_pylist() == [
-        "custom.Size is M; employees is 7; score is 59.96",
-        "custom.Size is missing; employees is missing; score is 0",
+        "Size is M; employees is 7; score is 59.96",
+        "Size is missing; employees is missing; score is 0",
     ]
 
 
@@ -413,7 +413,7 @@ def test_every_condition_can_be_told_in_words(
 
     assert describe(stated)
     for text in found(stated, leads(*rows), np.arange(len(rows))).to_pylist():
-        assert text.startswith(min(fields(stated)))
+        assert text.startswith(field_name(min(fields(stated))))
 
 
 def test_a_condition_built_in_python_is_stored_and_read_again() -> None:
