@@ -6,8 +6,6 @@ from getpass import getuser
 
 import click
 import sqlalchemy as sa
-from rich.console import Console
-from rich.table import Table
 
 from aicmo_dagster.domain.campaigns import Campaign
 from aicmo_dagster.errors import BadInput, Problem
@@ -60,13 +58,11 @@ def overrides(key: str, ended: bool, as_json: bool) -> None:
             rows = list_overrides(connection, key, datetime.now(UTC), ended=ended)
     if as_json:
         return click.echo(json.dumps(rows, ensure_ascii=False, default=datetime.isoformat))
-    table = Table("lead", "action", "by", "since", "until", "state", "reason", box=None)
     for row in rows:
-        until = f"{row['expires_at']:%Y-%m-%d %H:%M}" if row["expires_at"] else ""
-        since = f"{row['decided_at']:%Y-%m-%d %H:%M}"
-        what = (row["action"], row["decided_by"], since, until, row["state"], row["reason"])
-        table.add_row(row["lead_id"], *what)
-    return Console().print(table, highlight=False) if rows else click.echo("there are none")
+        until = f", until {row['expires_at']:%Y-%m-%d %H:%M} UTC" if row["expires_at"] else ""
+        said = f"by {row['decided_by']} on {row['decided_at']:%Y-%m-%d}{until}: {row['reason']}"
+        click.echo(f"{row['lead_id']}  {row['action']} ({row['state']}) {said}")
+    return None
 
 
 def _check_action(action: str, campaign: Campaign) -> None:

@@ -103,7 +103,7 @@ def _print_routing(routed: RoutingRehearsal) -> None:
         shown = routed.fairness.assign(due=routed.fairness["due"].map("{:.1f}".format))
         _print_table("among sequence had due", shown)
     moves = routed.changes.fillna({"before": "none", "after": "none"})
-    click.echo(f"{len(moves)} leads would be elsewhere than before")
+    click.echo(f"Leads that would be elsewhere than before: {len(moves)}")
     counts = moves.groupby(["before", "after"]).size().reset_index(name="leads")
     _print_table("before after leads", counts)
     for cause, count in routed.waiting.items():

@@ -36,8 +36,9 @@ def compare_qualified(before: Iterable[str], after: Qualified) -> pd.DataFrame:
     gone = sorted(held.difference(decisions["lead_id"]))
     lost = pd.DataFrame({"lead_id": gone}).assign(change="leaves", cause="no longer scored")
     columns = ["lead_id", "change", "cause", "reason"]
-    parts = [entering[columns], leaving[columns], lost.assign(reason=lost["cause"])[columns]]
-    return pd.concat(parts).astype(TEXT).sort_values(["change", "lead_id"], ignore_index=True)
+    parts = (entering, leaving, lost.assign(reason=lost["cause"]))
+    changes = pd.concat([part[columns].astype(TEXT) for part in parts])
+    return changes.sort_values(["change", "lead_id"], ignore_index=True)
 
 
 def compare_routed(before: pd.DataFrame, after: Routed) -> pd.DataFrame:

@@ -193,8 +193,16 @@ def _by_turns(lots: Lots) -> pd.DataFrame:
     among = pd.Series([lots.among(code) for code in codes.tolist()], dtype=TEXT)
     of_each = among.take(group_of).reset_index(drop=True)
     names = _names(lots, chosen)
-    reason = "its turn for '" + names + "' by weight, among " + of_each.str.replace(" ", ", ")
+    words = pd.Series([_choice_in_words(lots, code) for code in codes.tolist()], dtype=TEXT)
+    reason = "its turn for '" + names + "', " + words.take(group_of).reset_index(drop=True)
     return pd.DataFrame({"route": chosen, "among": of_each, "reason": reason})
+
+
+def _choice_in_words(lots: Lots, group: int) -> str:
+    shares = [part.rpartition(":") for part in lots.among(group).split()]
+    if len(shares) == 1:
+        return "the only sequence it may go to"
+    return "by weight among " + ", ".join(f"'{name}' ({weight})" for name, _, weight in shares)
 
 
 def _by_fit(lots: Lots, places: Places, met: Numbers | None) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from aicmo_dagster.domain.campaigns import Campaign
 from aicmo_dagster.domain.qualification import Qualified, qualify
-from aicmo_dagster.stages.report import Report, counted
+from aicmo_dagster.stages.report import Report, counted, counted_decisions
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.database import take_turn
 from aicmo_dagster.store.decisions import record_decisions
@@ -46,6 +46,7 @@ def qualify_leads(workspace: Workspace, key: str, now: datetime) -> Report:
         len(qualified.leads),
         counted(refused["cause"]),
         {"qualified_share": share},
+        decisions=counted_decisions(qualified.decisions),
     )
 
 

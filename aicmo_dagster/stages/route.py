@@ -15,7 +15,7 @@ from aicmo_dagster.domain.campaigns import Campaign, Sequence
 from aicmo_dagster.domain.routing import Routed, Standing, route
 from aicmo_dagster.domain.tokens import address_key
 from aicmo_dagster.stages.qualify import leads_with_scores
-from aicmo_dagster.stages.report import Report, counted
+from aicmo_dagster.stages.report import Report, counted, counted_decisions
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.campaigns import StoredCampaign, load_campaign
 from aicmo_dagster.store.database import take_turn
@@ -201,10 +201,18 @@ def _without(pool: Pool, taken: Collection[str]) -> Pool:
 
 
 def _report(key: str, pool: Pool, routed: Routed) -> Report:
-    outcomes = routed.decisions.groupby("outcome")["cause"]
-    counts = {outcome: counted(causes) for outcome, causes in outcomes}
-    figures: dict[str, float] = {f"in {n}": c for n, c in counts.get("routed", {}).items()}
-    figures["newly_routed"] = len(routed.leads) - len(pool.routed)
-    figures["moved"] = len(routed.moved)
-    rows_in, rows_out = len(routed.decisions), len(routed.leads)
-    return Report(key, "routed_leads", rows_in, rows_out, counts.get("not_routed", {}), figures)
+    refused = routed.decisions[routed.decisions["outcome"] == "not_routed"]
+    leads = routed.leads
+    active = leads[~leads["lead_id"].isin(pool.standing.ended)]
+    figures: dict[str, float] = {f"in {n}": c for n, c in counted(leads["sequence"]).items()}
+    figures |= {f"active in {n}": c for n, c in counted(active["sequence"]).items()}
+    figures |= {"newly_routed": len(leads) - len(pool.routed), "moved": len(routed.moved)}
+    return Report(
+        key,
+        "routed_leads",
+        len(routed.decisions),
+        len(leads),
+        counted(refused["cause"]),
+        figures,
+        decisions=counted_decisions(routed.decisions),
+    )

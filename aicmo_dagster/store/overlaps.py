@@ -100,7 +100,10 @@ def _active_elsewhere(connection: sa.Connection, campaign: str, overlap: Overlap
         .where(campaigns.c.state == ACTIVE, is_active())
         .with_only_columns(_MINE.c.lead_id, enrolments.c.campaign)
     )
-    return {lead: f"active in campaign '{other}'" for lead, other in connection.execute(query)}
+    return {
+        lead: f"active in campaign '{other}'; tried again when that ends"
+        for lead, other in connection.execute(query)
+    }
 
 
 def _in_cool_down(
