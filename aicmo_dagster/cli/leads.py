@@ -1,4 +1,4 @@
-"""Commands on single leads: `explain`, `override`, `suppress`."""
+"""Commands on single leads: `explain`, `suppress`. Not here: `override` (`overrides`)."""
 
 import json
 from datetime import UTC, datetime
@@ -12,11 +12,7 @@ from aicmo_dagster.errors import BadInput, Problem
 from aicmo_dagster.settings import load_settings
 from aicmo_dagster.stages.explain import Account, explain_lead
 from aicmo_dagster.stages.workspace import open_workspace
-from aicmo_dagster.store.leads import find_lead
-from aicmo_dagster.store.overrides import add_override, withdraw
 from aicmo_dagster.store.suppressions import suppress as store_suppression
-
-ACTIONS = ("qualify", "reject", "pause", "resume", "withdraw")
 
 
 @click.command()
@@ -31,30 +27,6 @@ def explain(key: str, lead: str, as_json: bool) -> None:
         click.echo(json.dumps(account.as_document(), ensure_ascii=False))
     else:
         _print_account(account)
-
-
-@click.command()
-@click.argument("key")
-@click.argument("lead")
-@click.argument("action")
-@click.option("--reason", required=True, help="Why, for everyone who asks later.")
-@click.option("--by", "who", default=getuser, show_default="you", help="Who decides.")
-def override(key: str, lead: str, action: str, reason: str, who: str) -> None:
-    """Decide about LEAD by hand: qualify, reject, pause or resume. It outlives every re-run.
-
-    `withdraw` takes back whatever was decided to qualify or reject it.
-    """
-    if action not in ACTIONS:
-        raise BadInput(Problem("ACTION", "", repr(action), f"one of: {', '.join(ACTIONS)}"))
-    with open_workspace(load_settings()) as workspace:
-        workspace.campaign(key)
-        with workspace.database.write() as connection:
-            lead_id = find_lead(connection, key, lead)
-            if action == "withdraw":
-                withdraw(connection, key, lead_id, "verdict", datetime.now(UTC))
-            else:
-                add_override(connection, key, lead_id, action, reason, who, datetime.now(UTC))
-    click.echo(f"{lead_id}: {action}, from the next run on")
 
 
 @click.command()

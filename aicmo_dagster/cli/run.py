@@ -4,11 +4,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.table import Table
 
+from aicmo_dagster.cli.rehearse import Asked, rehearse
 from aicmo_dagster.definitions import defs
 from aicmo_dagster.defs.partitions import register_campaign
 from aicmo_dagster.defs.runs import RunOutcome, open_instance, run_campaign, selected_stages
@@ -26,11 +28,32 @@ STAGE = click.Choice(STAGES)
 @click.option("--from", "first", type=STAGE, help="The first stage to run.")
 @click.option("--to", "last", type=STAGE, help="The last stage to run.")
 @click.option("--as-of", default="", help="Take this instant as now (ISO 8601 with an offset).")
+@click.option(
+    "--dry-run", is_flag=True, help="Tell who would come and go by --to, and change nothing."
+)
+@click.option("--document", type=click.Path(path_type=Path), help="Rehearse by this document.")
+@click.option("--afresh", is_flag=True, help="Rehearse as if nobody were in a sequence yet.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def run(key: str, first: str | None, last: str | None, as_of: str, as_json: bool) -> None:
+def run(
+    key: str,
+    first: str | None,
+    last: str | None,
+    as_of: str,
+    dry_run: bool,
+    document: Path | None,
+    afresh: bool,
+    as_json: bool,
+) -> None:
     """Run the stages of campaign KEY, all of them unless told otherwise."""
     _check_instant(as_of)
-    stages = selected_stages(first, last)
+    if dry_run or document or afresh:
+        now = datetime.fromisoformat(as_of) if as_of else datetime.now(UTC)
+        asked = Asked(key, last, document, now, dry_run=dry_run, afresh=afresh)
+        return rehearse(asked, as_json=as_json)
+    return _run(key, selected_stages(first, last), as_of, as_json)
+
+
+def _run(key: str, stages: list[str], as_of: str, as_json: bool) -> None:
     settings = load_settings()
     outcome = run_stages(settings, key, stages, as_of=as_of, quiet=as_json)
     with open_workspace(settings) as workspace:

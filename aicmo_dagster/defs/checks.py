@@ -1,16 +1,16 @@
-"""Claims about the stages' outcomes, one a stage and campaign.
+"""Claims about the stages' outcomes, each for one campaign.
 
 Not here: the shape of frames, which the store validates before it writes them.
 """
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import dagster as dg
 
 from aicmo_dagster.defs.partitions import campaign_partitions
-from aicmo_dagster.stages import claims
+from aicmo_dagster.stages import claims, routing_claims
 from aicmo_dagster.stages.claims import Finding
 from aicmo_dagster.stages.workspace import Workspace
 
@@ -40,23 +40,66 @@ def check_of(stage: str, claim: Claim, *, blocking: bool) -> dg.AssetChecksDefin
         context: dg.AssetCheckExecutionContext, workspace: dg.ResourceParam[Workspace]
     ) -> dg.AssetCheckResult:
         findings = {key: claim(workspace, key) for key in context.partition_keys}
-        failed = {key: finding.text for key, finding in findings.items() if not finding.holds}
-        figures = findings[next(iter(findings))].figures if len(findings) == 1 else {}
-        return dg.AssetCheckResult(
-            passed=not failed,
-            severity=dg.AssetCheckSeverity.ERROR if blocking else dg.AssetCheckSeverity.WARN,
-            description="; ".join(f"{key}: {text}" for key, text in failed.items()) or None,
-            metadata={name: float(value) for name, value in figures.items()},
-        )
+        return _result(findings, blocking=blocking)
 
     return check
+
+
+EARLIER_RUNS = 20
+"""Materialisations that say what share of the leads usually qualifies."""
+
+
+@_preview_accepted()
+def qualified_share_check() -> dg.AssetChecksDefinition:
+    """`share_is_usual` against the campaign's earlier materialisations."""
+
+    @dg.asset_check(
+        asset="qualified_leads",
+        name="qualified_share_is_usual",
+        description=claims.share_is_usual.__doc__,
+        partitions_def=campaign_partitions,
+    )
+    def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        shares = {key: _qualified_shares(context.instance, key) for key in context.partition_keys}
+        findings = {
+            key: claims.share_is_usual(latest[0], latest[1:])
+            for key, latest in shares.items()
+            if latest
+        }
+        return _result(findings, blocking=False)
+
+    return check
+
+
+def _qualified_shares(instance: dg.DagsterInstance, key: str) -> list[float]:
+    """The share that qualified, latest first."""
+    wanted = dg.AssetRecordsFilter(dg.AssetKey("qualified_leads"), asset_partitions=[key])
+    records = instance.fetch_materializations(wanted, limit=EARLIER_RUNS + 1).records
+    told = [r.asset_materialization.metadata for r in records if r.asset_materialization]
+    return [float(str(m["qualified_share"].value)) for m in told if "qualified_share" in m]
+
+
+def _result(findings: Mapping[str, Finding], *, blocking: bool) -> dg.AssetCheckResult:
+    """The findings of all campaigns as one result; the figures of one that is alone."""
+    failed = {key: finding.text for key, finding in findings.items() if not finding.holds}
+    figures = next(iter(findings.values())).figures if len(findings) == 1 else {}
+    return dg.AssetCheckResult(
+        passed=not failed,
+        severity=dg.AssetCheckSeverity.ERROR if blocking else dg.AssetCheckSeverity.WARN,
+        description="; ".join(f"{key}: {text}" for key, text in failed.items()) or None,
+        metadata={name: float(value) for name, value in figures.items()},
+    )
 
 
 CHECKS = [
     check_of("raw_leads", claims.few_records_are_rejected, blocking=False),
     check_of("scored_leads", claims.every_lead_is_scored, blocking=True),
     check_of("qualified_leads", claims.some_leads_qualify, blocking=False),
-    check_of("routed_leads", claims.capacity_is_kept, blocking=True),
+    qualified_share_check(),
+    check_of("routed_leads", routing_claims.capacity_is_kept, blocking=True),
+    check_of("routed_leads", routing_claims.nobody_suppressed_is_routed, blocking=True),
+    check_of("routed_leads", routing_claims.each_routed_lead_has_one_sequence, blocking=True),
+    check_of("routed_leads", routing_claims.shares_are_fair, blocking=False),
     check_of("nurture_sends", claims.no_send_is_in_doubt, blocking=False),
 ]
-"""One a stage, in order."""
+"""By stage, in order."""

@@ -4,6 +4,7 @@ import dagster as dg
 import pandas as pd
 
 from aicmo_dagster.defs.pictures import bars, histogram
+from aicmo_dagster.domain.qualification import funnel
 from aicmo_dagster.stages.report import Report
 from aicmo_dagster.stages.summary import dispositions
 from aicmo_dagster.stages.workspace import Workspace
@@ -31,6 +32,9 @@ def of_report(workspace: Workspace, report: Report) -> dict[str, dg.MetadataValu
         "preview": table(frame.head(PREVIEW_ROWS)),
         **{name: _number(value) for name, value in report.figures.items()},
     }
+    if report.decisions:
+        rows = [(*said, count) for said, count in report.decisions.items()]
+        metadata["decisions"] = table(pd.DataFrame(rows, columns=["outcome", "cause", "leads"]))
     if report.reasons:
         counts = {"reason": report.reasons.keys(), "rows": report.reasons.values()}
         metadata["not_going_on"] = table(pd.DataFrame(counts))
@@ -53,17 +57,28 @@ def picture(
     match report.stage:
         case "scored_leads":
             return {"scores": histogram("Leads by score", frame["score"].tolist())}
+        case "qualified_leads":
+            return {"funnel": _qualification_funnel(workspace, report)}
         case "routed_leads":
-            counts = frame["sequence"].value_counts()
-            return {
-                "sequences": bars(
-                    "Leads by sequence", {str(name): int(n) for name, n in counts.items()}
-                )
-            }
+            return {"sequences": _sequences(workspace, report)}
         case "nurture_sends":
             return {"funnel": bars("Where the leads are", dispositions(workspace, report.campaign))}
         case _:
             return {}
+
+
+def _qualification_funnel(workspace: Workspace, report: Report) -> dg.MarkdownMetadataValue:
+    """How many are left after each step of the document."""
+    qualification = workspace.campaign(report.campaign).campaign.qualification
+    return bars("Left after each step", funnel(qualification, report.rows_in, report.reasons))
+
+
+def _sequences(workspace: Workspace, report: Report) -> dg.MarkdownMetadataValue:
+    """How many leads are under way in each sequence, and how many it may hold."""
+    routes = workspace.campaign(report.campaign).campaign.routing.sequences
+    held = {r.sequence: int(report.figures.get(f"active in {r.sequence}", 0)) for r in routes}
+    limits = {route.sequence: route.capacity for route in routes if route.capacity is not None}
+    return bars("Leads under way by sequence, and its capacity", held, limits)
 
 
 def table(frame: pd.DataFrame) -> dg.TableMetadataValue:

@@ -11,11 +11,15 @@ BAR_WIDTH = 320
 LABEL_WIDTH = 190
 
 
-def bars(title: str, counts: Mapping[str, int]) -> dg.MarkdownMetadataValue:
-    """A horizontal bar for each count, in the order given."""
-    most = max(counts.values(), default=0) or 1
+def bars(
+    title: str, counts: Mapping[str, int], limits: Mapping[str, int] | None = None
+) -> dg.MarkdownMetadataValue:
+    """A horizontal bar for each count, in the order given, within a frame as long as its limit."""
+    limits = limits or {}
+    most = max((*counts.values(), *limits.values()), default=0) or 1
     rows = [
         _bar(position, label, count, BAR_WIDTH * count / most)
+        + _frame(position, BAR_WIDTH * limits.get(label, 0) / most)
         for position, (label, count) in enumerate(counts.items())
     ]
     height = BAR_HEIGHT * len(rows) + 28
@@ -39,6 +43,16 @@ def histogram(
     for value in values:
         counts[labels[min(int(value // step), bins - 1)]] += 1
     return bars(title, counts)
+
+
+def _frame(position: int, length: float) -> str:
+    if not length:
+        return ""
+    top = 26 + position * BAR_HEIGHT
+    return (
+        f'<rect x="{LABEL_WIDTH}" y="{top}" width="{length:.1f}" height="16" fill="none" '
+        f'stroke="#6b7280" stroke-dasharray="3 2"/>'
+    )
 
 
 def _bar(position: int, label: str, count: int, length: float) -> str:

@@ -1,18 +1,14 @@
-"""Conditions over leads: the document's models, a vectorised mask, and the reason in words.
+"""Conditions over leads: the document's models, and what they say in words.
 
 Qualification, routing and graduation share this one language. Text is compared without regard to
 case. A missing value neither holds nor fails: `missing` says which (`reject` unless stated). Not
-here: what follows from a condition (`qualification`, `routing`).
+here: where a condition holds (`facts`), or what follows from it (`qualification`, `routing`).
 """
 
-import json
-from collections.abc import Callable
-from functools import cached_property
+from datetime import UTC, datetime
+from functools import cache
 from typing import Annotated, Any, Literal, Self
 
-import numpy as np
-import numpy.typing as npt
-import pandas as pd
 import pyarrow
 import pyarrow.compute as pc
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
@@ -20,11 +16,16 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from aicmo_dagster.domain.documents import Section
 from aicmo_dagster.domain.schemas import field_kinds
 
-Mask = npt.NDArray[np.bool_]
 Scalar = bool | int | float | str
 Operator = Literal[
     "==", "!=", "<", "<=", ">", ">=", "between", "in", "not_in", "contains", "matches", "is_missing"
 ]
+
+ENGAGEMENT = ("sends", "clicks", "replies")
+"""What a lead got from the campaign and did about it: numbers, 0 where nothing happened."""
+
+LONGEST_PATTERN = 500
+"""Characters of a pattern: RE2 takes time in proportion to it, times the length of the text."""
 
 _ORDERED = {"<", "<=", ">", ">=", "between"}
 _TEXTUAL = {"contains", "matches"}
@@ -55,7 +56,7 @@ class Comparison(Section):
     @field_validator("field")
     @classmethod
     def _known(cls, field: str) -> str:
-        known = field_kinds()
+        known = condition_fields()
         if field not in known and not (field.startswith("custom.") and len(field) > 7):
             raise ValueError(
                 f"a lead's field, 'score' or 'custom.<Their Column>'; fields: {', '.join(known)}"
@@ -64,11 +65,12 @@ class Comparison(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        kind = condition_fields().get(self.field)
+        if self.is_instant:
+            _check_instants(self.field, self.op, self.value)
+            return self
         _check_shape(self.op, self.value)
-        kind = field_kinds().get(self.field)
         values = self.values
-        if kind == "instant" and self.op != "is_missing":
-            raise ValueError(f"'is_missing', since {self.field!r} is an instant")
         if kind == "number" and self.op in _TEXTUAL:
             raise ValueError(f"an operator for numbers, since {self.field!r} is a number")
         if kind == "number" and not all(_is_number(value) for value in values):
@@ -90,6 +92,18 @@ class Comparison(Section):
     def numeric(self) -> bool:
         """Whether both sides are compared as numbers."""
         return bool(self.values) and all(_is_number(value) for value in self.values)
+
+    @property
+    def is_instant(self) -> bool:
+        """Whether the field is an instant."""
+        return condition_fields().get(self.field) == "instant"
+
+    @property
+    def bounds(self) -> list[float]:
+        """The values as numbers; instants as microseconds since 1970."""
+        if self.is_instant:
+            return [read_instant(value).timestamp() * 1e6 for value in self.values]
+        return [float(value) for value in self.values]
 
 
 class AllOf(Section):
@@ -113,10 +127,19 @@ class Not(Section):
     not_: "Condition" = Field(alias="not")
 
 
+class Choice(Section):
+    """Holds where the part holds that another part chooses."""
+
+    name: str | None = Field(default=None, max_length=80)
+    if_: "Condition" = Field(alias="if")
+    then: "Condition"
+    else_: "Condition" = Field(alias="else")
+
+
 def _which(value: Any) -> str:
     if isinstance(value, dict):
-        return next((key for key in ("all", "any", "not") if key in value), "comparison")
-    built = {AllOf: "all", AnyOf: "any", Not: "not"}
+        return next((key for key in ("all", "any", "not", "if") if key in value), "comparison")
+    built = {AllOf: "all", AnyOf: "any", Not: "not", Choice: "if"}
     return next((tag for kind, tag in built.items() if isinstance(value, kind)), "comparison")
 
 
@@ -124,50 +147,29 @@ Condition = Annotated[
     Annotated[Comparison, Tag("comparison")]
     | Annotated[AllOf, Tag("all")]
     | Annotated[AnyOf, Tag("any")]
-    | Annotated[Not, Tag("not")],
+    | Annotated[Not, Tag("not")]
+    | Annotated[Choice, Tag("if")],
     Discriminator(_which),
 ]
 
-for _model in (AllOf, AnyOf, Not):
+for _model in (AllOf, AnyOf, Not, Choice):
     _model.model_rebuild()
 
 
-class Facts:
-    """The columns that conditions look at, over the leads of one frame.
+@cache
+def condition_fields() -> dict[str, str]:
+    """What conditions may name beside `custom.<Their Column>`: field to its kind."""
+    return {**field_kinds(), **dict.fromkeys(ENGAGEMENT, "number")}
 
-    Args:
-        leads: A frame with `custom` (JSON) and any of the lead fields; one row a lead.
+
+def read_instant(value: Scalar) -> datetime:
+    """An ISO 8601 date or instant, in UTC unless it says otherwise.
+
+    Raises:
+        ValueError: If it is none.
     """
-
-    def __init__(self, leads: pd.DataFrame) -> None:
-        self.leads = leads
-
-    def column(self, field: str) -> pyarrow.Array:
-        """The values of `field` as one Arrow array; missing throughout where the frame lacks it."""
-        if field.startswith("custom."):
-            name = field.removeprefix("custom.")
-            return pyarrow.array([_text(row.get(name)) for row in self._custom], pyarrow.string())
-        if field not in self.leads:
-            return pyarrow.nulls(len(self.leads), pyarrow.string())
-        column = pyarrow.array(self.leads[field])
-        return column.combine_chunks() if isinstance(column, pyarrow.ChunkedArray) else column
-
-    @cached_property
-    def _custom(self) -> list[dict[str, object]]:
-        return [json.loads(row) for row in self.leads["custom"]]
-
-
-def mask(condition: Condition, facts: Facts) -> Mask:
-    """Where `condition` holds, one truth a lead."""
-    match condition:
-        case AllOf():
-            return np.logical_and.reduce([mask(part, facts) for part in condition.all])
-        case AnyOf():
-            return np.logical_or.reduce([mask(part, facts) for part in condition.any])
-        case Not():
-            return ~mask(condition.not_, facts)
-        case Comparison():
-            return _compare(condition, facts.column(condition.field))
+    instant = datetime.fromisoformat(str(value))
+    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 
 def describe(condition: Condition) -> str:
@@ -179,8 +181,16 @@ def describe(condition: Condition) -> str:
             return " or ".join(_nested(part) for part in condition.any)
         case Not():
             return f"not {_nested(condition.not_)}"
+        case Choice():
+            parts = (condition.if_, condition.then, condition.else_)
+            return "if {} then {}, else {}".format(*map(_nested, parts))
         case Comparison():
-            return f"{condition.field} {_predicate(condition)}"
+            return f"{field_name(condition.field)} {_predicate(condition)}"
+
+
+def field_name(field: str) -> str:
+    """What a field is called in words: a custom field as its source calls it."""
+    return field.removeprefix("custom.")
 
 
 def fields(condition: Condition) -> set[str]:
@@ -192,96 +202,10 @@ def fields(condition: Condition) -> set[str]:
             return set().union(*(fields(part) for part in condition.any))
         case Not():
             return fields(condition.not_)
+        case Choice():
+            return set().union(*map(fields, (condition.if_, condition.then, condition.else_)))
         case Comparison():
             return {condition.field}
-
-
-def found(condition: Condition, facts: Facts) -> pd.Series:
-    """What each lead holds in the fields of `condition`, in words: ``employees is 7``."""
-    texts = pd.Series("", index=facts.leads.index, dtype=pd.ArrowDtype(pyarrow.string()))
-    for position, field in enumerate(sorted(fields(condition))):
-        values = facts.column(field).cast(pyarrow.string()).fill_null("missing")
-        held = pd.Series(pd.arrays.ArrowExtensionArray(values), index=texts.index)
-        texts = texts + ("; " if position else "") + f"{field} is " + held
-    return texts
-
-
-def _compare(comparison: Comparison, column: pyarrow.Array) -> Mask:
-    """One comparison over one column; `missing` decides where there is no value."""
-    if comparison.op == "is_missing":
-        wanted = comparison.value is not False
-        return _truths(pc.equal(pc.is_null(column), wanted))
-    values = comparison.values
-    if comparison.numeric:
-        column, values = _as_numbers(column), [float(value) for value in values]
-    elif all(isinstance(value, bool) for value in values):
-        column = column if pyarrow.types.is_boolean(column.type) else _as_truths(column)
-    else:
-        column = pc.utf8_lower(column.cast(pyarrow.string()))
-        # A pattern keeps its case: a capital in it may be a class, such as \S.
-        values = values if comparison.op == "matches" else _lowered(values)
-    held = _truths(_OPERATORS[comparison.op](column, values))
-    return np.where(_truths(pc.is_null(column)), comparison.missing == "accept", held)
-
-
-def _outcome(function: str) -> Callable[[pyarrow.Array, list[Scalar]], pyarrow.Array]:
-    return lambda column, values: pc.call_function(function, [column, values[0]])
-
-
-_OPERATORS: dict[str, Callable[[pyarrow.Array, list[Scalar]], pyarrow.Array]] = {
-    "==": _outcome("equal"),
-    "!=": _outcome("not_equal"),
-    "<": _outcome("less"),
-    "<=": _outcome("less_equal"),
-    ">": _outcome("greater"),
-    ">=": _outcome("greater_equal"),
-    "between": lambda column, values: pc.and_(
-        pc.greater_equal(column, values[0]), pc.less_equal(column, values[1])
-    ),
-    "in": lambda column, values: _is_in(column, values),
-    "not_in": lambda column, values: pc.invert(_is_in(column, values)),
-    "contains": lambda column, values: pc.match_substring(column, pattern=values[0]),
-    # RE2, so that no pattern can take more than linear time.
-    "matches": lambda column, values: pc.match_substring_regex(
-        column, pattern=values[0], ignore_case=True
-    ),
-}
-
-
-def _is_in(column: pyarrow.Array, values: list[Scalar]) -> pyarrow.Array:
-    return pc.is_in(column, value_set=pyarrow.array(values).cast(column.type))
-
-
-def _as_numbers(column: pyarrow.Array) -> pyarrow.Array:
-    """Numbers where the text is one, missing elsewhere."""
-    if not pyarrow.types.is_string(column.type):
-        # Whole numbers beyond 2**53 become the nearest float.
-        return column.cast(pyarrow.float64(), safe=False)
-    numbers = pd.to_numeric(column.to_pandas(), errors="coerce").astype("float64")
-    return pyarrow.array(numbers.where(np.isfinite(numbers)), from_pandas=True)
-
-
-def _as_truths(column: pyarrow.Array) -> pyarrow.Array:
-    """Truths where the text says one, missing elsewhere."""
-    lowered = pc.utf8_lower(column.cast(pyarrow.string()))
-    yes = pc.is_in(lowered, value_set=pyarrow.array(["true", "yes", "1"]))
-    no = pc.is_in(lowered, value_set=pyarrow.array(["false", "no", "0"]))
-    return pc.if_else(pc.or_(yes, no), yes, None)
-
-
-def _truths(values: pyarrow.Array) -> Mask:
-    filled = pc.fill_null(values, fill_value=False)
-    return np.asarray(filled.to_numpy(zero_copy_only=False), dtype=bool)
-
-
-def _lowered(values: list[Scalar]) -> list[Scalar]:
-    # As the columns are: Python's own lower case differs for a few letters, such as a last sigma.
-    lowered: list[Scalar] = pc.utf8_lower(pyarrow.array(values, pyarrow.string())).to_pylist()
-    return lowered
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
 
 
 def _predicate(comparison: Comparison) -> str:
@@ -316,6 +240,22 @@ def _check_shape(op: str, value: object) -> None:
             _check_pattern(str(value))
 
 
+def _check_instants(field: str, op: str, value: object) -> None:
+    """Instants are compared with ISO 8601 dates or instants, and only for order."""
+    if op == "is_missing":
+        _check_shape(op, value)
+        return
+    _require(op in _ORDERED, f"an operator for instants, since {field!r} is one; not", op)
+    count = 2 if op == "between" else 1
+    given = value if isinstance(value, list) else [value]
+    try:
+        read = [read_instant(item) for item in given if isinstance(item, str)]
+    except ValueError:
+        read = []
+    expected = "two ISO 8601 dates, the earlier first," if count == 2 else "an ISO 8601 date"
+    _require(len(read) == len(given) == count and read == sorted(read), expected, op)
+
+
 def _require(holds: bool, expected: str, op: str) -> None:
     if not holds:
         raise ValueError(f"{expected} with {op!r}")
@@ -336,7 +276,9 @@ def _check_choices(op: str, value: object) -> None:
 
 
 def _check_pattern(pattern: str) -> None:
+    _require(len(pattern) <= LONGEST_PATTERN, f"at most {LONGEST_PATTERN} characters", "matches")
     try:
+        # RE2, so that no pattern takes more than linear time; it refuses those it could not bound.
         pc.match_substring_regex(pyarrow.array([""]), pattern=pattern, ignore_case=True)
     except pyarrow.ArrowInvalid as error:
         raise ValueError(f"a pattern that RE2 can read ({error})") from error

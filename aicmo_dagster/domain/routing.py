@@ -1,29 +1,30 @@
 """Which sequence a qualified lead goes through: sticky, fair by weight, within capacity.
 
-Not here: who is blocked for overlap or suppression; the caller finds that in the database and hands
-it in with its reason.
+Not here: who is blocked, for overlap or suppression, and whose sequence has ended; the caller finds
+that in the database and hands it in. The drawing of lots: `drawing`.
 """
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from math import gcd
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow
 
 from aicmo_dagster.domain.addresses import FREE_MAIL
 from aicmo_dagster.domain.campaigns import Campaign, Route
-from aicmo_dagster.domain.conditions import Facts, mask
+from aicmo_dagster.domain.conditions import Condition
+from aicmo_dagster.domain.drawing import CROWDED, FULL, UNMATCHED, Crowd, Grid, Lots, Whole
+from aicmo_dagster.domain.facts import Facts, Numbers, mask
+from aicmo_dagster.domain.overrides import in_words
+from aicmo_dagster.domain.places import Places, moved_by_hand
 from aicmo_dagster.domain.schemas import typed
 
 TEXT = pd.ArrowDtype(pyarrow.string())
 
-UNMATCHED, FULL, CROWDED = -1, -2, -3
 NOWHERE = {
     UNMATCHED: "no sequence's condition holds",
     FULL: "every sequence it may go to is full",
@@ -31,8 +32,25 @@ NOWHERE = {
 }
 """Why a lead has no route, by what stands in its place."""
 
-Whole = npt.NDArray[np.int64]
-Grid = npt.NDArray[np.bool_]
+
+@dataclass(frozen=True)
+class Standing:
+    """What routing has to know beside the leads.
+
+    Args:
+        blocked: lead_id, cause, reason: those who must not be routed now.
+        overrides: lead_id, action (``route:SEQUENCE``), reason, decided_by, decided_at, expires_at;
+            one row a lead.
+        company_load: Leads that count as contacted, in any campaign, by company domain.
+        ended: Routed leads whose sequence has ended; they hold no place any more.
+        unsent: Routed leads whose first message is not out or under way, so that they may be moved.
+    """
+
+    blocked: pd.DataFrame
+    overrides: pd.DataFrame
+    company_load: Mapping[str, int]
+    ended: Collection[str] = ()
+    unsent: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -41,176 +59,199 @@ class Routed:
 
     Args:
         leads: The `RoutedLeads` frame: those in a sequence, old and new.
-        decisions: lead_id, outcome (`routed` or `not_routed`), decided_by, reason: every lead of
-            either frame.
+        decisions: lead_id, outcome (`routed` or `not_routed`), decided_by, reason, cause (the
+            reason for counting, or the sequence): every lead of either frame.
+        moved: The ids of leads that changed their sequence.
     """
 
     leads: pd.DataFrame
     decisions: pd.DataFrame
+    moved: list[str]
 
 
 def route(
     qualified: pd.DataFrame,
     routed: pd.DataFrame,
-    blocked: pd.DataFrame,
     campaign: Campaign,
+    standing: Standing,
     *,
-    company_load: Mapping[str, int],
     version: int,
     now: datetime,
 ) -> Routed:
     """Every qualified lead in a sequence, or the reason why not.
 
-    A lead that is routed already stays where it is. The others come one after another, best score
-    first (ties by lead id), so that the order of rows changes nothing. Each takes the next turn
-    among the sequences whose condition it meets and that have room, by weight and exactly: after
-    any number of turns among the same sequences, each of these is within one of its share.
+    A lead that is routed already stays where it is, unless an override moves it before its first
+    message. The others come one after another, those with an override first, then best score first
+    (ties by lead id), so that the order of rows changes nothing. Each takes a sequence whose
+    condition it meets and that has room, by the strategy:
+
+    - `weighted_round_robin`: the next turn by weight, exactly: after any number of turns among the
+      same sequences, each of these is within one of its share.
+    - `least_loaded`: the one with the fewest active leads for its weight, ties by the document.
+    - `best_match`: the one of whose preferences it meets the largest share, ties by load.
+
+    An override goes before condition, weight and preference; not before capacity or a block.
 
     Args:
-        qualified: `RawLeads` columns with `score`: the leads that may be routed, the routed ones
-            among them where they are still known.
+        qualified: `RawLeads` columns with `score` and engagement: the leads that may be routed, the
+            routed ones among them where they are still known.
         routed: The stored `RoutedLeads` frame.
-        blocked: lead_id, reason: those who must not be routed now.
         campaign: The campaign document.
-        company_load: Leads in a sequence already, in any campaign, by company domain.
+        standing: What else bears on it.
         version: The document's version, which newly routed leads follow to their end.
         now: The instant of routing.
     """
-    known = qualified["lead_id"].isin(routed["lead_id"])
-    free = qualified[~known].sort_values(["score", "lead_id"], ascending=[False, True])
-    barred = _barred(free, blocked)
-    candidates = free[barred.isna()].reset_index(drop=True)
-    lots = _Lots(candidates, qualified[known], routed, campaign, company_load)
-    chosen = lots.draw()
-    fresh = _routed_frame(candidates, chosen, campaign, routed, version, now)
-    leads = pd.concat([routed, fresh], ignore_index=True)
-    return Routed(leads, _decisions(free, barred, candidates, chosen, leads))
+    by_hand = _by_hand(standing.overrides)
+    places = Places.of(campaign, routed, standing.ended, now)
+    staying, notes = moved_by_hand(
+        routed,
+        by_hand,
+        places,
+        ended=standing.ended,
+        unsent=standing.unsent,
+        version=version,
+        now=now,
+    )
+    free = _in_order(qualified[~qualified["lead_id"].isin(routed["lead_id"])], by_hand)
+    free = _with_bars(free, standing.blocked)
+    candidates = free[free["cause"].isna()].reset_index(drop=True)
+    drawn = _draw(candidates, staying, campaign, places, standing.company_load)
+    fresh = _fresh(candidates, drawn, campaign, staying, version, now)
+    leads = pd.concat([staying, fresh], ignore_index=True)
+    moved = staying["lead_id"][staying["sequence"] != routed["sequence"]]
+    why = drawn["route"].map(NOWHERE).astype(TEXT)
+    nowhere = candidates.assign(cause=why, reason=why)
+    barred = free[free["cause"].notna()]
+    decisions = _decisions(barred, nowhere[drawn["route"] < 0], leads, notes)
+    return Routed(leads, decisions, moved.tolist())
 
 
-def _barred(free: pd.DataFrame, blocked: pd.DataFrame) -> pd.Series:
-    """Why each lead must not be routed, missing where it may."""
-    reasons = dict(zip(blocked["lead_id"], blocked["reason"], strict=True))
-    barred = free["lead_id"].map(reasons).astype(TEXT)
-    return barred.mask(barred.isna() & free["email"].isna(), "no address")
+def _by_hand(overrides: pd.DataFrame) -> pd.DataFrame:
+    """Lead to the sequence that a person chose, and why in words."""
+    columns = {
+        "lead_id": overrides["lead_id"],
+        "sequence": overrides["action"].str.removeprefix("route:").astype(TEXT),
+        "words": in_words(overrides),
+    }
+    return pd.DataFrame(columns).set_index("lead_id")
 
 
-class _Lots:
-    """The drawing of a route by candidates who come best first."""
-
-    def __init__(
-        self,
-        candidates: pd.DataFrame,
-        staying: pd.DataFrame,
-        routed: pd.DataFrame,
-        campaign: Campaign,
-        company_load: Mapping[str, int],
-    ) -> None:
-        routes = campaign.routing.sequences
-        load = routed["sequence"].value_counts()
-        self._eligible = _eligible(candidates, routes)
-        self._weights = [route.weight for route in routes]
-        room = [(route.capacity or np.inf) - load.get(route.sequence, 0) for route in routes]
-        self._room = np.maximum(room, 0)
-        self._bits = 1 << np.arange(len(routes))
-        self._turns = Counter((_eligible(staying, routes) @ self._bits).tolist())
-        companies = candidates["domain"].mask(candidates["domain"].isin(FREE_MAIL))
-        self._company, domains = pd.factorize(companies)
-        self._contacted = np.array([company_load.get(domain, 0) for domain in domains], np.int64)
-        self._per_company = campaign.routing.overlap.per_company
-
-    def draw(self) -> Whole:
-        """The route of each candidate, or the key of `NOWHERE` that says why there is none.
-
-        All who are left draw at once, and what they drew holds up to the first whose route is full
-        by then; without that route the others draw again. So a round fills at least one route.
-        """
-        chosen = np.full(len(self._eligible), UNMATCHED, dtype=np.int64)
-        begin = 0
-        while begin < len(chosen):
-            drawn, groups = self._round(begin)
-            end = self._first_without_room(drawn)
-            chosen[begin : begin + end] = drawn[:end]
-            self._settle(begin, drawn[:end], groups[:end])
-            begin += end
-        return chosen
-
-    def _round(self, begin: int) -> tuple[Whole, Whole]:
-        """What those from `begin` on would draw, and the set of routes each draws among."""
-        eligible = self._eligible[begin:]
-        groups = (eligible & (self._room > 0)) @ self._bits
-        drawn = np.where(eligible.any(axis=1), FULL, UNMATCHED)
-        crowded = self._crowded(begin, groups > 0)
-        drawn[crowded] = CROWDED
-        drawing = np.where(crowded, 0, groups)
-        for group in np.unique(drawing[drawing > 0]):
-            members = np.flatnonzero(drawing == group)
-            allowed = np.flatnonzero(group & self._bits)
-            weights = [self._weights[position] for position in allowed]
-            taken = self._turns[int(group)]
-            drawn[members] = allowed[_turns(weights, taken, len(members))]
-        return drawn, groups
-
-    def _crowded(self, begin: int, wanting: Grid) -> Grid:
-        """Who comes after as many others of the company as may be contacted."""
-        crowded = np.zeros(len(wanting), dtype=bool)
-        if self._per_company is None:
-            return crowded
-        company = self._company[begin:]
-        limited = np.flatnonzero(wanting & (company >= 0))
-        companies = pd.Series(company[limited])
-        before = companies.groupby(companies).cumcount().to_numpy() + self._contacted[companies]
-        crowded[limited] = before >= self._per_company
-        return crowded
-
-    def _first_without_room(self, drawn: Whole) -> int:
-        """The position of the first who draws a route that is full by then; else the end."""
-        end = len(drawn)
-        for position in np.flatnonzero(np.isfinite(self._room)):
-            takers = np.flatnonzero(drawn == position)
-            room = int(self._room[position])
-            if len(takers) > room:
-                end = min(end, int(takers[room]))
-        return end
-
-    def _settle(self, begin: int, drawn: Whole, groups: Whole) -> None:
-        """Counts what was drawn against room, turns and companies."""
-        going = drawn >= 0
-        self._room -= np.bincount(drawn[going], minlength=len(self._room))
-        self._turns.update(groups[going].tolist())
-        company = self._company[begin : begin + len(drawn)][going]
-        self._contacted += np.bincount(company[company >= 0], minlength=len(self._contacted))
+def _in_order(free: pd.DataFrame, by_hand: pd.DataFrame) -> pd.DataFrame:
+    """Those with an override first, then best score first; `chosen` and `words` by the override."""
+    chosen = _looked_up(free["lead_id"], by_hand["sequence"])
+    words = _looked_up(free["lead_id"], by_hand["words"])
+    keyed = free.assign(chosen=chosen, words=words, later=chosen.isna())
+    order = keyed.sort_values(["later", "score", "lead_id"], ascending=[True, False, True])
+    return order.drop(columns="later")
 
 
-def _eligible(leads: pd.DataFrame, routes: list[Route]) -> Grid:
-    """Whether a lead (row) meets the condition of a route (column)."""
-    facts = Facts(leads)
-    everyone = np.ones(len(leads), dtype=bool)
-    return np.column_stack([mask(r.when, facts) if r.when else everyone for r in routes])
+def _with_bars(free: pd.DataFrame, blocked: pd.DataFrame) -> pd.DataFrame:
+    """`free` with cause and reason why a lead must not be routed, missing where it may."""
+    by_lead = blocked.set_index("lead_id")
+    why = {name: _looked_up(free["lead_id"], by_lead[name]) for name in ("cause", "reason")}
+    homeless = why["cause"].isna() & free["email"].isna()
+    return free.assign(**{name: text.mask(homeless, "no address") for name, text in why.items()})
 
 
-def _turns(weights: list[int], taken: int, count: int) -> Whole:
-    """The next `count` turns after `taken`, as positions in `weights`."""
-    period = sum(weights) // gcd(*weights)
-    start = taken % period
-    turns = fair_turns(weights, min(period, start + count))
-    return np.array(turns)[(start + np.arange(count)) % period]
+def _looked_up(lead_ids: pd.Series, texts: pd.Series) -> pd.Series:
+    """What `texts` says of each lead, missing where it says nothing; joins fail on empty frames."""
+    return lead_ids.map(texts.to_dict()).astype(TEXT)
 
 
-def fair_turns(weights: list[int], count: int) -> list[int]:
-    """The first `count` turns among `weights`, as positions.
+def _draw(
+    candidates: pd.DataFrame,
+    routed: pd.DataFrame,
+    campaign: Campaign,
+    places: Places,
+    company_load: Mapping[str, int],
+) -> pd.DataFrame:
+    """What each candidate drew: `route` (or why none), `among` and `reason` of that choice."""
+    routes = places.routes
+    facts = Facts(candidates, [*(r.when for r in routes if r.when), *_preferences(routes)])
+    lots = Lots(
+        _eligible(routes, facts),
+        [route.sequence for route in routes],
+        [route.weight for route in routes],
+        places.room,
+        _crowd(candidates, company_load, campaign.routing.overlap.per_company),
+        Counter({str(k): n for k, n in routed["among"].value_counts().items()}),
+    )
+    if campaign.routing.strategy == "weighted_round_robin":
+        drawn = _by_turns(lots)
+    else:
+        fit = campaign.routing.strategy == "best_match"
+        drawn = _by_fit(lots, places, _met(routes, facts) if fit else None)
+    by_hand = candidates["chosen"].notna()
+    drawn["among"] = drawn["among"].mask(by_hand, pd.NA)
+    drawn["reason"] = drawn["reason"].mask(by_hand, candidates["words"])
+    return drawn
 
-    After any number of turns each position had its share rounded up or down: the quota method of
-    Balinski and Young. (Smooth weighted round robin, as nginx has it, strays by more than one.)
-    """
-    total = sum(weights)
-    had = [0] * len(weights)
-    turns = []
-    for number in range(1, count + 1):
-        owed = [p for p, weight in enumerate(weights) if had[p] * total < number * weight]
-        turn = min(owed, key=lambda position: (had[position] + 1) / weights[position])
-        had[turn] += 1
-        turns.append(turn)
-    return turns
+
+def _by_turns(lots: Lots) -> pd.DataFrame:
+    chosen, groups = lots.draw_by_turns()
+    codes, group_of = np.unique(groups, return_inverse=True)
+    among = pd.Series([lots.among(code) for code in codes.tolist()], dtype=TEXT)
+    of_each = among.take(group_of).reset_index(drop=True)
+    names = _names(lots, chosen)
+    words = pd.Series([_choice_in_words(lots, code) for code in codes.tolist()], dtype=TEXT)
+    reason = "its turn for '" + names + "', " + words.take(group_of).reset_index(drop=True)
+    return pd.DataFrame({"route": chosen, "among": of_each, "reason": reason})
+
+
+def _choice_in_words(lots: Lots, group: int) -> str:
+    shares = [part.rpartition(":") for part in lots.among(group).split()]
+    if len(shares) == 1:
+        return "the only sequence it may go to"
+    return "by weight among " + ", ".join(f"'{name}' ({weight})" for name, _, weight in shares)
+
+
+def _by_fit(lots: Lots, places: Places, met: Numbers | None) -> pd.DataFrame:
+    """By the share of preferences that is `met`, and by load alone where there is none."""
+    share = np.zeros(lots.eligible.shape) if met is None else met
+    chosen = lots.draw_by_fit(places.load.tolist(), share)
+    names = _names(lots, chosen)
+    if met is None:
+        reason = "'" + names + "' has the fewest active leads for its weight"
+    else:
+        own = np.round(100 * share[np.arange(len(chosen)), np.maximum(chosen, 0)]).astype(np.int64)
+        percent = pd.Series(own).astype(TEXT)
+        reason = "'" + names + "' fits best: " + percent + "% of its preferences are met"
+    return pd.DataFrame({"route": chosen, "among": pd.NA, "reason": reason})
+
+
+def _names(lots: Lots, chosen: Whole) -> pd.Series:
+    """The name of each chosen route, missing where there is none."""
+    names = pd.Series([*lots.names, None], dtype=TEXT)
+    return names.take(np.where(chosen < 0, len(lots.names), chosen)).reset_index(drop=True)
+
+
+def _preferences(routes: list[Route]) -> list[Condition]:
+    return [preference for route in routes for preference in route.prefer]
+
+
+def _eligible(routes: list[Route], facts: Facts) -> Grid:
+    """Whether a lead (row) may go to a route (column): by hand, else by the route's condition."""
+    everyone = np.ones(len(facts.leads), dtype=bool)
+    grid = np.column_stack([mask(r.when, facts) if r.when else everyone for r in routes])
+    chosen = facts.leads["chosen"]
+    by_hand = np.flatnonzero(chosen.notna())
+    for position, route in enumerate(routes):
+        grid[by_hand, position] = (chosen.iloc[by_hand] == route.sequence).to_numpy(dtype=bool)
+    return grid
+
+
+def _met(routes: list[Route], facts: Facts) -> Numbers:
+    """The share of a route's (column) preferences that a lead (row) meets; 0 where it has none."""
+    none = np.zeros(len(facts.leads))
+    parts = [[mask(preference, facts) for preference in route.prefer] for route in routes]
+    return np.column_stack([np.mean(part, axis=0) if part else none for part in parts])
+
+
+def _crowd(candidates: pd.DataFrame, load: Mapping[str, int], limit: int | None) -> Crowd:
+    companies = candidates["domain"].mask(candidates["domain"].isin(FREE_MAIL))
+    company, domains = pd.factorize(companies)
+    contacted = np.array([load.get(domain, 0) for domain in domains], np.int64)
+    return Crowd(company, contacted, limit)
 
 
 def _seed(campaign: str, lead_id: str) -> int:
@@ -218,47 +259,46 @@ def _seed(campaign: str, lead_id: str) -> int:
     return int(hashlib.sha256(f"{campaign}|{lead_id}".encode()).hexdigest()[:8], 16) % 10_000
 
 
-def _routed_frame(
+def _fresh(
     candidates: pd.DataFrame,
-    chosen: Whole,
+    drawn: pd.DataFrame,
     campaign: Campaign,
     routed: pd.DataFrame,
     version: int,
     now: datetime,
 ) -> pd.DataFrame:
-    going = candidates[chosen >= 0].reset_index(drop=True)
-    names = [route.sequence for route in campaign.routing.sequences]
-    sequences = pd.Series([names[position] for position in chosen[chosen >= 0]], dtype=TEXT)
+    going = drawn["route"] >= 0
+    leads = candidates[going].reset_index(drop=True)
+    drawn = drawn[going].reset_index(drop=True)
+    names = pd.Series([route.sequence for route in campaign.routing.sequences], dtype=TEXT)
     last = int(routed["position"].max()) if len(routed) else 0
     columns = {
-        "lead_id": going["lead_id"],
-        "sequence": sequences,
+        "lead_id": leads["lead_id"],
+        "sequence": names.take(drawn["route"].to_numpy()).reset_index(drop=True),
         "campaign_version": version,
-        "seed": [_seed(campaign.campaign, lead) for lead in going["lead_id"]],
-        "position": np.arange(last + 1, last + 1 + len(going)),
-        "score": going["score"],
-        "reason": "its turn for '" + sequences + "' by weight, among the sequences it may go to",
+        "seed": [_seed(campaign.campaign, lead) for lead in leads["lead_id"]],
+        "position": np.arange(last + 1, last + 1 + len(leads)),
+        "score": leads["score"],
+        "among": drawn["among"],
+        "reason": drawn["reason"],
         "routed_at": pd.Timestamp(now),
     }
     return typed("routed_leads", columns)
 
 
 def _decisions(
-    free: pd.DataFrame,
-    barred: pd.Series,
-    candidates: pd.DataFrame,
-    chosen: Whole,
-    leads: pd.DataFrame,
+    barred: pd.DataFrame, nowhere: pd.DataFrame, leads: pd.DataFrame, notes: Mapping[str, str]
 ) -> pd.DataFrame:
-    nowhere = chosen < 0
-    without = pd.Series([NOWHERE[reason] for reason in chosen[nowhere].tolist()], dtype=TEXT)
-    outcomes = [
-        (free["lead_id"][barred.notna()], "not_routed", barred.dropna()),
-        (candidates["lead_id"][nowhere].reset_index(drop=True), "not_routed", without),
-        (leads["lead_id"], "routed", leads["reason"]),
-    ]
-    parts = [
-        pd.DataFrame({"lead_id": ids, "outcome": outcome, "reason": why, "decided_by": "routing"})
-        for ids, outcome, why in outcomes
-    ]
-    return pd.concat(parts, ignore_index=True).astype(TEXT)
+    """One decision a lead; `words` of those without a sequence are the override's, if any."""
+    columns = ["lead_id", "cause", "reason", "words"]
+    without = pd.concat([barred[columns], nowhere[columns]], ignore_index=True)
+    waiting = (without["words"] + "; it waits: " + without["reason"]).fillna(without["reason"])
+    without = without.assign(outcome="not_routed", reason=waiting)
+    told = leads["reason"] + "; " + _looked_up(leads["lead_id"], pd.Series(notes, dtype=TEXT))
+    within = leads[["lead_id"]].assign(
+        outcome="routed", reason=told.fillna(leads["reason"]), cause=leads["sequence"]
+    )
+    decisions = pd.concat([without.drop(columns="words"), within], ignore_index=True)
+    by_hand = decisions["reason"].str.startswith("override").to_numpy(dtype=bool)
+    decided_by = np.where(by_hand, "override", "routing")
+    return decisions.assign(decided_by=decided_by).astype(TEXT)

@@ -171,6 +171,10 @@ class RoutedLeads(Stage):
     )
     position: Series[Whole] = pa.Field(ge=1, description="Order of routing within the campaign.")
     score: Series[Real] = pa.Field(ge=0, le=100, description="The score when it was routed.")
+    among: Series[Text] = pa.Field(
+        nullable=True,
+        description="The sequences it took its turn among, with their weights; missing otherwise.",
+    )
     reason: Series[Text] = pa.Field(description="The decision in words.")
     routed_at: Series[Instant] = pa.Field(description="When it was routed.")
 

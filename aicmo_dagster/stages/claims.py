@@ -3,15 +3,21 @@
 Counts only; nothing that names a lead.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import median
 
 from aicmo_dagster.stages.workspace import Workspace
-from aicmo_dagster.store.frames import count_rows, read_frame
+from aicmo_dagster.store.frames import count_rows
 from aicmo_dagster.store.harvests import reject_counts
 from aicmo_dagster.store.ledger import state_counts
 
 MOST_REJECTED = 0.2
 """The share of records above which a source is suspect."""
+
+
+FEWEST_EARLIER = 5
+"""Earlier runs that say what is usual."""
 
 
 @dataclass(frozen=True)
@@ -54,18 +60,22 @@ def some_leads_qualify(workspace: Workspace, key: str) -> Finding:
     return Finding(scored == 0 or 0 < qualified < scored, text, {"qualified_share": share})
 
 
-def capacity_is_kept(workspace: Workspace, key: str) -> Finding:
-    """No sequence holds more leads than its capacity."""
-    routes = workspace.campaign(key).campaign.routing.sequences
-    with workspace.database.read() as connection:
-        routed = read_frame(connection, "routed_leads", key, ["sequence"])
-    load = routed["sequence"].value_counts()
-    beyond = [
-        route.sequence
-        for route in routes
-        if route.capacity is not None and load.get(route.sequence, 0) > route.capacity
-    ]
-    return Finding(not beyond, f"over capacity: {', '.join(beyond)}", {"routed": len(routed)})
+def share_is_usual(share: float, earlier: Sequence[float]) -> Finding:
+    """The share that qualifies is near what it was: within three deviations, or a tenth, of it.
+
+    Median and median absolute deviation, so that one odd run does not widen the band; 1.4826 makes
+    the latter a standard deviation where the shares are normal. Fewer than `FEWEST_EARLIER` runs
+    tell nothing.
+    """
+    if len(earlier) < FEWEST_EARLIER:
+        return Finding(True, "", {"qualified_share": share, "earlier_runs": len(earlier)})
+    usual = median(earlier)
+    width = max(0.1, 3 * 1.4826 * median(abs(each - usual) for each in earlier))
+    figures = {"qualified_share": share, "usual_share": usual, "usual_within": width}
+    text = (
+        f"{share:.0%} qualify, usually {usual:.0%} give or take {width:.0%}: did a source change?"
+    )
+    return Finding(abs(share - usual) <= width, text, figures)
 
 
 def no_send_is_in_doubt(workspace: Workspace, key: str) -> Finding:

@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from aicmo_dagster.domain.scoring.scorecard import FEATURES
+from aicmo_dagster.stages.grounds import grounds
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.decisions import history
 from aicmo_dagster.store.leads import find_lead, read_leads, read_score
@@ -86,15 +87,11 @@ def _score(connection: sa.Connection, key: str, lead_id: str) -> Score | None:
 
 
 def _decided(connection: sa.Connection, key: str, lead_id: str) -> list[Entry]:
+    decisions = history(connection, key, lead_id)
+    told = grounds(connection, key, lead_id, decisions)
     return [
-        Entry(
-            decision.decided_at,
-            decision.stage,
-            decision.outcome,
-            decision.reason,
-            (f"by {decision.decided_by}, campaign version {decision.campaign_version}",),
-        )
-        for decision in history(connection, key, lead_id)
+        Entry(each.decided_at, each.stage, each.outcome, each.reason, details)
+        for each, details in zip(decisions, told, strict=True)
     ]
 
 
@@ -105,10 +102,19 @@ def _overridden(connection: sa.Connection, key: str, lead_id: str) -> list[Entry
             "overrides",
             row["action"],
             row["reason"],
-            (f"by {row['decided_by']}",),
+            (f"by {row['decided_by']}{_end(row)}",),
         )
         for row in overrides_of_lead(connection, key, lead_id)
     ]
+
+
+def _end(override: dict[str, Any]) -> str:
+    """When an override ends or ended, if it does."""
+    if override["withdrawn_at"] is not None:
+        return f", withdrawn {override['withdrawn_at']:%Y-%m-%d %H:%M} UTC"
+    if override["expires_at"] is not None:
+        return f", until {override['expires_at']:%Y-%m-%d %H:%M} UTC"
+    return ""
 
 
 def _sent(connection: sa.Connection, key: str, lead_id: str) -> list[Entry]:

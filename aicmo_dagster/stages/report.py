@@ -1,5 +1,6 @@
 """What a stage did for one campaign, in counts: it goes into logs and metadata."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -18,6 +19,7 @@ class Report:
         reasons: What did not go on, counted by reason.
         figures: Further numbers worth plotting.
         notes: What an operator should know, in words.
+        decisions: What was decided, counted by outcome and cause.
     """
 
     campaign: str
@@ -27,9 +29,16 @@ class Report:
     reasons: dict[str, int] = field(default_factory=dict)
     figures: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    decisions: dict[tuple[str, str], int] = field(default_factory=dict)
 
 
 def counted(values: Iterable[str]) -> dict[str, int]:
     """How often each value occurs, most frequent first."""
     counts = pd.Series(list(values), dtype="object").value_counts()
     return {str(value): int(count) for value, count in counts.items()}
+
+
+def counted_decisions(decisions: pd.DataFrame) -> dict[tuple[str, str], int]:
+    """Decisions by `outcome` and `cause`, most frequent first."""
+    said = zip(decisions["outcome"], decisions["cause"], strict=True)
+    return dict(Counter(said).most_common())

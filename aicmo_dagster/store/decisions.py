@@ -39,21 +39,23 @@ def record_decisions(
     *,
     now: datetime,
     campaign_version: int,
-    inputs: dict[str, Any],
+    inputs: dict[str, Any] | None = None,
 ) -> int:
     """Decisions that differ from the latest on their lead and stage are appended; tells how many.
 
     `frame` has one row a lead: ``lead_id``, ``outcome``, ``reason``, ``decided_by``. `inputs` says
-    what else it was decided by, such as the model's version.
+    what else all were decided by, such as the model's version; where the leads differ in that, the
+    frame has a column ``inputs`` of JSON instead.
     """
     constants = {
         "campaign": campaign,
         "stage": stage,
         "decided_at": now,
         "campaign_version": campaign_version,
-        "inputs": json.dumps(inputs, sort_keys=True),
     }
-    columns = frame[["lead_id", *_VERDICT]]
+    columns = frame[["lead_id", *_VERDICT]].assign(
+        inputs=frame["inputs"] if inputs is None else json.dumps(inputs, sort_keys=True)
+    )
     with staged(connection, decisions, columns, **constants) as incoming:
         names = [column.name for column in incoming.columns]
         changed = _changed(incoming, campaign, stage)

@@ -45,7 +45,12 @@ def replace_frame(
 
 
 def read_frame(
-    connection: sa.Connection, stage: str, campaign: str, columns: Sequence[str] | None = None
+    connection: sa.Connection,
+    stage: str,
+    campaign: str,
+    columns: Sequence[str] | None = None,
+    *,
+    lead_id: str | None = None,
 ) -> pd.DataFrame:
     """The campaign's rows of `stage`, by lead, typed as its schema says.
 
@@ -54,6 +59,7 @@ def read_frame(
         stage: One of the five.
         campaign: The campaign's key.
         columns: Those wanted, in that order; all of the schema's unless given.
+        lead_id: The lead wanted; all unless given.
     """
     table = _TABLES[stage]
     names = list(dtypes(stage)) if columns is None else columns
@@ -62,6 +68,8 @@ def read_frame(
         .where(table.c.campaign == campaign)
         .order_by(*(column for column in table.primary_key if column.name != "campaign"))
     )
+    if lead_id is not None:
+        statement = statement.where(table.c.lead_id == lead_id)
     return fetch_frame(connection, statement)
 
 

@@ -18,6 +18,7 @@ KINDS = ("verdict", "route", "pace")
 """What an action is about; of each kind, a lead's latest override counts."""
 
 _ACTION = re.compile(r"qualify|reject|pause|resume|route:[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
+_TOLD = ("lead_id", "action", "reason", "decided_by", "decided_at", "expires_at")
 _COLUMNS = overrides.c
 _KIND: sa.ColumnElement[str] = sa.case(
     (_COLUMNS.action.in_(("qualify", "reject")), "verdict"),
@@ -57,14 +58,17 @@ def add_override(
 
 
 def active_overrides(connection: sa.Connection, campaign: str, now: datetime) -> pd.DataFrame:
-    """The latest override in force of each lead and kind: lead_id, action, reason, decided_by."""
+    """The latest override in force of each lead and kind.
+
+    Returns:
+        lead_id, action, reason, decided_by, decided_at, expires_at.
+    """
     latest = (
         sa.select(sa.func.max(_COLUMNS.id))
         .where(*_in_force(campaign, now))
         .group_by(_COLUMNS.lead_id, _KIND)
     )
-    columns = (_COLUMNS.lead_id, _COLUMNS.action, _COLUMNS.reason, _COLUMNS.decided_by)
-    statement = sa.select(*columns).where(_COLUMNS.id.in_(latest))
+    statement = sa.select(*(_COLUMNS[name] for name in _TOLD)).where(_COLUMNS.id.in_(latest))
     return fetch_frame(connection, statement.order_by(_COLUMNS.lead_id, _COLUMNS.id))
 
 
@@ -89,6 +93,26 @@ def _in_force(campaign: str, now: datetime) -> tuple[sa.ColumnElement[bool], ...
         _COLUMNS.withdrawn_at.is_(None),
         _COLUMNS.expires_at.is_(None) | (_COLUMNS.expires_at > now),
     )
+
+
+def list_overrides(
+    connection: sa.Connection, campaign: str, now: datetime, *, ended: bool
+) -> list[dict[str, Any]]:
+    """The overrides in force, oldest first; with `ended`, withdrawn and expired ones too.
+
+    Each has `state`: `in force`, `replaced` by a later one of its lead and kind, `withdrawn`, or
+    `expired`.
+    """
+    latest = sa.select(sa.func.max(_COLUMNS.id)).where(*_in_force(campaign, now))
+    state = sa.case(
+        (_COLUMNS.withdrawn_at.is_not(None), "withdrawn"),
+        (_COLUMNS.expires_at <= now, "expired"),
+        (_COLUMNS.id.in_(latest.group_by(_COLUMNS.lead_id, _KIND)), "in force"),
+        else_="replaced",
+    )
+    statement = sa.select(overrides, state.label("state")).where(_COLUMNS.campaign == campaign)
+    rows = connection.execute(statement.order_by(_COLUMNS.id)).mappings()
+    return [dict(row) for row in rows if ended or row["state"] == "in force"]
 
 
 def overrides_of_lead(

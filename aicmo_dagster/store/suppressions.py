@@ -45,10 +45,15 @@ def any_suppressed(connection: sa.Connection) -> bool:
 
 def suppressed(connection: sa.Connection, keys: Sequence[str]) -> set[str]:
     """Those of `keys` that get no mail."""
-    found: set[str] = set()
+    return set(suppressed_since(connection, keys))
+
+
+def suppressed_since(connection: sa.Connection, keys: Sequence[str]) -> dict[str, datetime]:
+    """Those of `keys` that get no mail, and since when."""
+    found: dict[str, datetime] = {}
     for start in range(0, len(keys), _CHUNK):
-        statement = sa.select(suppressions.c.key).where(
+        statement = sa.select(suppressions.c.key, suppressions.c.since).where(
             suppressions.c.key.in_(keys[start : start + _CHUNK])
         )
-        found.update(connection.scalars(statement))
+        found |= {row.key: row.since for row in connection.execute(statement)}
     return found

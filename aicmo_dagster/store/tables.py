@@ -84,6 +84,25 @@ FRAME_TABLES = {
 
 sa.Index("ix_raw_leads_email", FRAME_TABLES["raw_leads"].c.email)
 
+enrolments = sa.Table(
+    "enrolments",
+    metadata,
+    sa.Column("campaign", sa.Text(), nullable=False),
+    sa.Column("lead_id", sa.Text(), nullable=False),
+    sa.Column("person", sa.Text()),
+    sa.Column("last_step", sa.Text(), nullable=False),
+    sa.Column("since", UtcInstant(), nullable=False),
+    sa.Column("ended_at", UtcInstant()),
+    sa.PrimaryKeyConstraint("campaign", "lead_id"),
+)
+sa.Index(  # nobody is in two sequences at once, whoever runs at the same moment
+    "uq_enrolments_person",
+    enrolments.c.person,
+    unique=True,
+    sqlite_where=enrolments.c.ended_at.is_(None),
+    postgresql_where=enrolments.c.ended_at.is_(None),
+)
+
 nurture_sends = _stage_table(
     "nurture_sends",
     sa.Column("sender", sa.Text(), nullable=False),

@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aicmo_dagster.domain.qualification import Qualified, qualify
+from aicmo_dagster.domain.qualification import Qualified, funnel, qualify
 from aicmo_dagster.domain.schemas import QualifiedLeads
-from aicmo_dagster_tests.samples import campaign, lead_id, raw_leads
+from aicmo_dagster_tests.samples import NOON, campaign, lead_id, raw_leads
 
 TEXT = pd.ArrowDtype(pyarrow.string())
 REAL = pd.ArrowDtype(pyarrow.float64())
+INSTANT = pd.ArrowDtype(pyarrow.timestamp("us", tz="UTC"))
 
 COMPANY_SIZE = {
     "name": "company size",
@@ -46,10 +47,23 @@ def overrides(**actions: str) -> pd.DataFrame:
         for name, action in actions.items()
     ]
     columns = ["lead_id", "action", "reason", "decided_by"]
-    return pd.DataFrame(rows, columns=columns).astype(TEXT)
+    frame = pd.DataFrame(rows, columns=columns).astype(TEXT)
+    return frame.assign(
+        decided_at=pd.Series(NOON, index=frame.index, dtype=INSTANT),
+        expires_at=pd.Series(pd.NaT, index=frame.index, dtype=INSTANT),
+    )
+
+
+def stops(**reasons: str) -> pd.DataFrame:
+    """Leads that are out for good, `lead1="unsubscribed"` being the first."""
+    rows = [
+        (lead_id(int(name[4:])), cause, f"{cause} on Monday") for name, cause in reasons.items()
+    ]
+    return pd.DataFrame(rows, columns=["lead_id", "cause", "reason"]).astype(TEXT)
 
 
 NONE = overrides()
+NOBODY = stops()
 
 
 def judged(
@@ -59,10 +73,11 @@ def judged(
     rules: tuple[dict[str, Any], ...] = (),
     tree: dict[str, Any] | None = None,
     by_hand: pd.DataFrame = NONE,
+    stopped: pd.DataFrame = NOBODY,
 ) -> Qualified:
     qualification = {"rules": list(rules), **({"tree": tree} if tree else {})}
     document = campaign(scoring={"threshold": threshold}, qualification=qualification)
-    return qualify(leads, document, by_hand)
+    return qualify(leads, document, by_hand, stopped=stopped)
 
 
 def verdicts(qualified: Qualified) -> list[tuple[str, str]]:
@@ -170,10 +185,68 @@ def test_an_override_wins_over_everything_and_tells_who_and_why() -> None:
         ("not_qualified", "override"),
     ]
     assert found.decisions["reason"].tolist() == [
-        "override to qualify by Ida: met her",
-        "override to qualify by Ida: met her",
-        "override to reject by Ida: met her",
+        "override to qualify by Ida on 2026-03-04: met her; "
+        "without it: score 10 is below the threshold 20",
+        "override to qualify by Ida on 2026-03-04: met her; without it: rule 'company size' failed:"
+        " employees is 7; required: employees is between 11 and 1000",
+        "override to reject by Ida on 2026-03-04: met her; "
+        "without it: tree: seniority is one of owner, founder: yes; so qualify",
     ]
+
+
+def test_an_override_that_ends_says_when() -> None:
+    ends = pd.Series([pd.Timestamp("2026-04-01T10:00Z")], dtype=INSTANT)
+    found = judged(scored(10), by_hand=overrides(lead1="reject").assign(expires_at=ends))
+
+    assert "on 2026-03-04, until 2026-04-01 10:00 UTC: met her" in found.decisions["reason"][0]
+
+
+def test_whoever_is_out_for_good_stays_out_whatever_rules_and_people_say() -> None:
+    leads = scored(90, 10, 90)
+    found = judged(
+        leads,
+        threshold=20,
+        by_hand=overrides(lead1="qualify"),
+        stopped=stops(lead1="unsubscribed", lead2="bounced", lead9="bounced"),
+    )
+
+    assert verdicts(found) == [
+        ("not_qualified", "stop"),
+        ("not_qualified", "stop"),
+        ("qualified", "threshold"),
+    ]
+    assert found.decisions["reason"].tolist()[:2] == ["unsubscribed on Monday", "bounced on Monday"]
+    assert found.decisions["cause"].tolist()[:2] == ["unsubscribed", "bounced"]
+
+
+def test_a_lead_that_a_rule_rejected_comes_back_when_the_fact_changes() -> None:
+    before = judged(scored(50, employees=[7]), rules=(COMPANY_SIZE,))
+    after = judged(scored(50, employees=[70]), rules=(COMPANY_SIZE,))
+
+    assert (len(before.leads), len(after.leads)) == (0, 1)
+
+
+def test_it_is_known_how_many_rules_held_before_one_failed() -> None:
+    leads = scored(
+        10, 50, 50, 50, employees=[50, 7, 50, 50], domain=["a", "a", "rival.example", "a"]
+    )
+    found = judged(leads, threshold=20, rules=(COMPANY_SIZE, NO_RIVAL), tree=TREE)
+
+    assert found.decisions["rules_passed"].tolist() == [0, 0, 1, 2]
+
+
+def test_the_funnel_tells_how_many_are_left_after_each_step() -> None:
+    document = campaign(qualification={"rules": [COMPANY_SIZE, NO_RIVAL], "tree": TREE})
+    refused = {"threshold": 3, "rule 'company size'": 2, "tree": 1, "override": 1}
+
+    assert funnel(document.qualification, 10, refused) == {
+        "scored": 10,
+        "after the threshold": 7,
+        "after rule 'company size'": 5,
+        "after rule 'domain is none of rival.example'": 5,
+        "after the tree": 4,
+        "after 'override'": 3,
+    }
 
 
 def test_an_override_of_a_lead_that_is_gone_changes_nothing() -> None:

@@ -1,6 +1,8 @@
 import time
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 from math import gcd
 from typing import Any
 
@@ -11,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aicmo_dagster.domain.campaigns import Campaign
-from aicmo_dagster.domain.routing import Routed, fair_turns, route
+from aicmo_dagster.domain.drawing import fair_turns
+from aicmo_dagster.domain.rehearsal import fairness
+from aicmo_dagster.domain.routing import Routed, Standing, route
 from aicmo_dagster.domain.schemas import RoutedLeads
 from aicmo_dagster_tests.domain.lead_columns import lead_columns
 from aicmo_dagster_tests.samples import NOON, campaign, lead_id, routed_leads
@@ -21,6 +25,21 @@ CITIES = ("Oslo", "Bergen", "Molde")
 MANY_WEIGHTS = st.lists(st.integers(1, 9) | st.integers(1, 1000), min_size=1, max_size=12)
 
 NOBODY = routed_leads(0)
+INSTANT = pd.ArrowDtype(pyarrow.timestamp("us", tz="UTC"))
+
+
+def to_go_to(**sequences: str) -> pd.DataFrame:
+    """Overrides by Ida: `lead1="s0"` has the first lead go to s0."""
+    leads = [lead_id(int(name.removeprefix("lead"))) for name in sequences]
+    actions = [f"route:{sequence}" for sequence in sequences.values()]
+    texts = pd.DataFrame({"lead_id": leads, "action": actions}, dtype=TEXT)
+    texts = texts.assign(reason="asked", decided_by="Ida").astype(TEXT)
+    instants = {"decided_at": NOON, "expires_at": pd.NaT}
+    columns = {name: pd.Series(at, texts.index, dtype=INSTANT) for name, at in instants.items()}
+    return texts.assign(**columns)
+
+
+NO_OVERRIDES = to_go_to()
 NOT_BLOCKED = pd.DataFrame({"lead_id": [], "reason": []}, dtype=TEXT)
 
 
@@ -28,12 +47,21 @@ def in_cities(*cities: str) -> dict[str, Any]:
     return {"field": "city", "op": "in", "value": list(cities)}
 
 
-def document(*routes: dict[str, Any], per_company: int | None = None) -> Campaign:
+def document(
+    *routes: dict[str, Any],
+    per_company: int | None = None,
+    strategy: str = "weighted_round_robin",
+) -> Campaign:
     """A campaign of these routes, whose sequences are called s0, s1 and so on."""
     named = [{"sequence": f"s{number}", **parts} for number, parts in enumerate(routes)]
     steps = {"steps": [{"id": "intro", "subject": "a", "body": "a"}]}
     return campaign(
-        routing={"sequences": named, "overlap": {"per_company": per_company}},
+        routing={
+            "strategy": strategy,
+            "sequences": named,
+            "overlap": {"per_company": per_company},
+        },
+        schedule={"timezone": "Europe/Oslo"},
         sequences={route["sequence"]: steps for route in named},
     )
 
@@ -69,12 +97,17 @@ def run(
     *,
     routed: pd.DataFrame = NOBODY,
     blocked: pd.DataFrame = NOT_BLOCKED,
+    by_hand: pd.DataFrame = NO_OVERRIDES,
     load: dict[str, int] | None = None,
+    ended: Collection[str] = (),
+    unsent: Collection[str] = (),
     version: int = 1,
+    now: datetime = NOON,
 ) -> Routed:
-    return route(
-        leads, routed, blocked, campaign, company_load=load or {}, version=version, now=NOON
+    standing = Standing(
+        blocked.assign(cause=blocked["reason"]), by_hand, load or {}, ended=ended, unsent=unsent
     )
+    return route(leads, routed, campaign, standing, version=version, now=now)
 
 
 def taken(found: Routed) -> dict[int, str]:
@@ -249,6 +282,48 @@ def test_over_many_runs_each_sequence_keeps_its_share(
         assert abs(had.get(f"s{number}", 0) - due) < 1
 
 
+@PROPERTY
+@given(
+    st.lists(st.sets(st.sampled_from(CITIES), min_size=1), min_size=2, max_size=4),
+    st.lists(st.integers(1, 9), min_size=4, max_size=4),
+    st.lists(st.none() | st.integers(1, 9), min_size=4, max_size=4),
+    st.lists(st.lists(st.sampled_from(CITIES), max_size=9), min_size=1, max_size=6),
+)
+def test_within_each_set_of_sequences_shares_are_exact_over_runs_whatever_fills_or_changes(
+    cities: list[set[str]],
+    weights: list[int],
+    capacities: list[int | None],
+    arrivals: list[list[str]],
+) -> None:
+    """Also where sequences fill, and where the facts of those who were routed change later."""
+    routes = [
+        {"sequence": f"s{n}", "when": in_cities(*sorted(c)), "weight": w, "capacity": most}
+        for n, (c, w, most) in enumerate(zip(cities, weights, capacities, strict=False))
+    ]
+    leads: list[Lead] = []
+    stored = NOBODY
+    for turn, arrived in enumerate(arrivals):
+        moved = [Lead(lead.number, city=CITIES[lead.number % 3]) for lead in leads]
+        leads = [*moved, *(Lead(len(leads) + n, city=c) for n, c in enumerate(arrived, 1))]
+        rotated = routes[turn % 2 :] + routes[: turn % 2]
+        stored = run(qualified(*leads), document(*rotated), routed=stored).leads
+    turns = fairness(stored)
+
+    assert ((turns["had"] - turns["due"]).abs() < 1).all()
+    assert turns["had"].sum() == len(stored)
+    held = stored["sequence"].value_counts()
+    assert all(held.get(f"s{n}", 0) <= c for n, c in enumerate(capacities) if c is not None)
+
+
+def test_a_sequence_that_was_full_for_a_while_does_not_upset_the_turns_of_the_others() -> None:
+    """One lead a run: the two with room take turns, though the third is open to all as well."""
+    each, stored = document({"capacity": 1}, {}, {}), NOBODY
+    for number in range(1, 10):
+        stored = run(qualified(*(Lead(n) for n in range(1, number + 1))), each, routed=stored).leads
+
+    assert stored["sequence"].value_counts().to_dict() == {"s0": 1, "s1": 4, "s2": 4}
+
+
 def test_each_set_of_eligible_sequences_is_fair_on_its_own() -> None:
     leads = [Lead(n, city="Oslo" if n % 3 else "Bergen") for n in range(1, 91)]
     each = document({"when": in_cities("Oslo"), "weight": 2}, {"weight": 1}, {"weight": 1})
@@ -280,6 +355,191 @@ def test_a_sequence_that_fills_does_not_disturb_the_turns_of_others() -> None:
     found = run(qualified(*leads), document(*routes))
 
     assert taken(found) == {1: "s1", 2: "s0", 4: "s2"}
+
+
+def test_leads_whose_sequence_has_ended_hold_no_place() -> None:
+    stored = routed_leads(3, sequence="s0")
+    leads = qualified(*(Lead(number) for number in range(1, 8)))
+    found = run(leads, document({"capacity": 4}), routed=stored, ended={lead_id(1), lead_id(2)})
+
+    assert set(taken(found)) == {1, 2, 3, 4, 5, 6}
+
+
+def test_only_so_many_are_new_on_a_day_of_the_campaign() -> None:
+    """In Oslo it is the fifth of March from 23:00 UTC on."""
+    limited, leads = document({"per_day": 2}), qualified(*(Lead(n) for n in range(1, 9)))
+    first = run(leads, limited)
+    again = run(leads, limited, routed=first.leads, now=NOON.replace(hour=22, minute=59))
+    next_day = run(leads, limited, routed=again.leads, now=NOON.replace(hour=23))
+
+    assert [len(each.leads) for each in (first, again, next_day)] == [2, 2, 4]
+    assert reasons(again)[3] == "every sequence it may go to is full"
+
+
+def test_a_day_s_limit_and_capacity_both_hold() -> None:
+    leads = qualified(*(Lead(n) for n in range(1, 9)))
+
+    assert len(run(leads, document({"per_day": 3, "capacity": 2})).leads) == 2
+    assert len(run(leads, document({"per_day": 2, "capacity": 3})).leads) == 2
+
+
+def test_the_least_loaded_sequence_is_the_one_with_the_fewest_leads_for_its_weight() -> None:
+    stored = routed_leads(3, sequence="s0")
+    leads = qualified(*(Lead(n) for n in range(1, 10)))
+    found = run(leads, document({}, {"weight": 2}, strategy="least_loaded"), routed=stored)
+
+    assert Counter(taken(found).values()) == {"s0": 3, "s1": 6}
+    assert "'s1' has the fewest active leads" in found.leads["reason"].iloc[-1]
+    assert found.leads["among"].isna().all()
+
+
+def test_the_best_match_is_the_sequence_whose_preferences_are_met_most() -> None:
+    senior = {"field": "score", "op": ">=", "value": 60}
+    routes = (
+        {"prefer": [in_cities("Oslo"), senior]},
+        {"prefer": [in_cities("Oslo", "Bergen")], "capacity": 2},
+        {},
+    )
+    leads = (Lead(1, 90), Lead(2, 80, "Bergen"), Lead(3, 50), Lead(4, 40, "Molde"), Lead(5, 30))
+    found = run(qualified(*leads), document(*routes, strategy="best_match"))
+
+    assert taken(found) == {1: "s0", 2: "s1", 3: "s1", 4: "s2", 5: "s0"}
+    assert found.leads["reason"].tolist()[:2] == [
+        "'s0' fits best: 100% of its preferences are met",
+        "'s1' fits best: 100% of its preferences are met",
+    ]
+
+
+STRATEGIES = st.sampled_from(["least_loaded", "best_match"])
+
+
+@PROPERTY
+@given(LEADS, st.lists(ROUTES, min_size=1, max_size=4), STRATEGIES, st.none() | st.integers(1, 3))
+def test_fit_and_load_choose_as_a_plain_reference_does(
+    leads: list[Lead], routes: list[dict[str, Any]], strategy: str, limit: int | None
+) -> None:
+    preferring = [
+        {**each, "prefer": [in_cities(*CITIES[: n + 1]), in_cities("Oslo")]}
+        for n, each in enumerate(routes)
+    ]
+    campaign = document(*preferring, strategy=strategy, per_company=limit)
+    found = run(qualified(*leads), campaign)
+
+    assert taken(found) == reference_by_fit(leads, campaign)
+    assert sorted(found.decisions["lead_id"]) == sorted(lead_id(lead.number) for lead in leads)
+    RoutedLeads.validate(found.leads)
+
+
+def reference_by_fit(leads: list[Lead], campaign: Campaign) -> dict[int, str]:
+    """Who goes where by `least_loaded` or `best_match`, one lead after another."""
+    routes, limit = campaign.routing.sequences, campaign.routing.overlap.per_company
+    used: Counter[int] = Counter()
+    companies: Counter[str | None] = Counter()
+    chosen = {}
+    for lead in sorted(leads, key=lambda lead: (-lead.score, lead.number)):
+        company = None if lead.company == "gmail.com" else lead.company
+        if not lead.reachable or (company and limit and companies[company] >= limit):
+            continue
+        open_to = [
+            p
+            for p in may_take(campaign, lead)
+            if not routes[p].capacity or used[p] < routes[p].capacity
+        ]
+
+        def merit(position: int, city: str | None = lead.city) -> tuple[float, float, int]:
+            each = routes[position]
+            met = sum(city in each_wish.value for each_wish in each.prefer)  # type: ignore[union-attr,operator]
+            fit = met / 2 if campaign.routing.strategy == "best_match" else 0
+            return -fit, used[position] / each.weight, position
+
+        if open_to:
+            best = min(open_to, key=merit)
+            used[best] += 1
+            companies[company] += 1
+            chosen[lead.number] = routes[best].sequence
+    return chosen
+
+
+def test_an_override_sends_a_lead_where_no_condition_and_no_turn_would() -> None:
+    leads = [Lead(n, score=n, city="Molde") for n in range(1, 6)]
+    routes = ({"when": in_cities("Oslo"), "capacity": 1}, {"weight": 2}, {})
+    found = run(qualified(*leads), document(*routes), by_hand=to_go_to(lead1="s0", lead2="s0"))
+
+    assert taken(found)[2] == "s0"
+    assert reasons(found) == {
+        1: "override to go through 's0' by Ida on 2026-03-04: asked; it waits: "
+        "every sequence it may go to is full"
+    }
+    by_hand = found.decisions[found.decisions["decided_by"] == "override"]
+    assert sorted(by_hand["lead_id"]) == [lead_id(1), lead_id(2)]
+    turns = fairness(found.leads)
+    assert turns["had"].sum() == 3
+    assert ((turns["had"] - turns["due"]).abs() < 1).all()
+
+
+def test_an_override_goes_before_better_scores_but_not_before_a_block() -> None:
+    leads = qualified(*(Lead(n, score=n) for n in range(1, 6)))
+    blocked = pd.DataFrame({"lead_id": [lead_id(2)], "reason": ["suppressed"]}, dtype=TEXT)
+    by_hand = to_go_to(lead1="s0", lead2="s0")
+    found = run(leads, document({"capacity": 1}), blocked=blocked, by_hand=by_hand)
+
+    assert set(taken(found)) == {1}
+    told = "override to go through 's0' by Ida on 2026-03-04: asked; it waits: suppressed"
+    assert reasons(found)[2] == told
+
+
+def test_an_override_moves_a_routed_lead_that_has_had_no_mail() -> None:
+    stored = routed_leads(3, sequence="s0", among="s0:1 s1:1")
+    leads = qualified(*(Lead(number) for number in range(1, 4)))
+    by_hand, unsent = to_go_to(lead1="s1", lead2="s1", lead3="s0"), {lead_id(1)}
+    later = NOON.replace(day=9)
+    found = run(
+        leads, document({}, {}), routed=stored, by_hand=by_hand, unsent=unsent, version=2, now=later
+    )
+
+    assert taken(found) == {1: "s1", 2: "s0", 3: "s0"}
+    assert found.moved == [lead_id(1)]
+    told = dict(zip(found.decisions["lead_id"], found.decisions["reason"], strict=True))
+    assert told[lead_id(1)] == "override to go through 's1' by Ida on 2026-03-04: asked"
+    assert told[lead_id(2)].endswith("it waits: its first message is out or under way")
+    assert told[lead_id(3)] == "its turn"
+    moved = found.leads.iloc[0]
+    assert (moved["campaign_version"], moved["routed_at"], moved["position"]) == (2, later, 1)
+    assert pd.isna(moved["among"])
+    RoutedLeads.validate(found.leads)
+
+
+@pytest.mark.parametrize(
+    ("route", "ended", "why"),
+    [
+        ({"capacity": 1}, (), "'s1' is full"),
+        ({}, (lead_id(1),), "its sequence has ended"),
+    ],
+)
+def test_a_lead_that_cannot_be_moved_stays_and_says_why(
+    route: dict[str, Any], ended: tuple[str, ...], why: str
+) -> None:
+    stored = routed_leads(2, sequence=["s0", "s1"])
+    found = run(
+        qualified(Lead(1), Lead(2)),
+        document({}, route),
+        routed=stored,
+        by_hand=to_go_to(lead1="s1"),
+        ended=ended,
+        unsent={lead_id(1)},
+    )
+
+    assert taken(found) == {1: "s0", 2: "s1"}
+    assert found.decisions["reason"].iloc[0].endswith(f"it waits: {why}")
+    assert found.moved == []
+
+
+def test_a_lead_to_be_sent_where_nobody_is_routed_any_more_stays() -> None:
+    stored = routed_leads(1, sequence="s0")
+    by_hand, unsent = to_go_to(lead1="gone"), {lead_id(1)}
+    found = run(qualified(Lead(1)), document({}), routed=stored, by_hand=by_hand, unsent=unsent)
+
+    assert "no leads are routed to 'gone' any more" in found.decisions["reason"][0]
 
 
 def test_when_everything_is_full_the_worst_go_without() -> None:

@@ -10,6 +10,8 @@ import pyarrow as pa
 
 from aicmo_dagster.domain.campaigns import Campaign, read_campaign
 from aicmo_dagster.domain.schemas import typed
+from aicmo_dagster.store.database import Database
+from aicmo_dagster.store.tables import nurture_sends
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, 89, tzinfo=UTC)
 TEXT = pd.ArrowDtype(pa.string())
@@ -51,6 +53,29 @@ def raw(count: int, **columns: object) -> pd.DataFrame:
 def texts(**columns: Sequence[object]) -> pd.DataFrame:
     """A frame of text."""
     return pd.DataFrame(columns).astype(TEXT)
+
+
+def sends(
+    database: Database, campaign: str, *, number: int = 0, step: str, state: str, **values: Any
+) -> None:
+    """A send of lead `number` in the ledger."""
+    row = {
+        "lead_id": lead(number),
+        "sequence": "everyone",
+        "campaign_version": 1,
+        "message_id": f"<{campaign}.{number}.{step}@acme.example>",
+        "recipient_domain": "acme.example",
+        "due_at": NOW,
+        "deadline_at": NOW,
+        "sender": "ida@acme.example",
+        "attempts": 0,
+    }
+    with database.write() as connection:
+        connection.execute(
+            nurture_sends.insert().values(
+                **(row | values), campaign=campaign, step=step, state=state
+            )
+        )
 
 
 def campaign(key: str = "nordic", **parts: object) -> Campaign:

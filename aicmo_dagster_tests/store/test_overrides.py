@@ -27,8 +27,9 @@ def added(
 def in_force(database: Database, now: datetime = NOW) -> list[tuple[str, str]]:
     with database.read() as connection:
         found = active_overrides(connection, "c", now)
-    assert set(found.dtypes) == {TEXT}
-    assert list(found.columns) == ["lead_id", "action", "reason", "decided_by"]
+    told = ["lead_id", "action", "reason", "decided_by"]
+    assert list(found.columns) == [*told, "decided_at", "expires_at"]
+    assert set(found[told].dtypes) == {TEXT}
     return list(zip(found["lead_id"], found["action"], strict=True))
 
 

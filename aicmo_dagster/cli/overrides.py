@@ -1,0 +1,95 @@
+"""Commands on what people decide by hand: `override`, `overrides`."""
+
+import json
+from datetime import UTC, datetime
+from getpass import getuser
+
+import click
+import sqlalchemy as sa
+
+from aicmo_dagster.domain.campaigns import Campaign
+from aicmo_dagster.errors import BadInput, Problem
+from aicmo_dagster.settings import load_settings
+from aicmo_dagster.stages.workspace import open_workspace
+from aicmo_dagster.store.leads import find_lead
+from aicmo_dagster.store.overrides import KINDS, add_override, list_overrides, withdraw
+
+ACTIONS = ("qualify", "reject", "pause", "resume")
+
+
+@click.command()
+@click.argument("key")
+@click.argument("lead")
+@click.argument("action")
+@click.option("--reason", required=True, help="Why, for everyone who asks later.")
+@click.option("--by", "who", default=getuser, show_default="you", help="Who decides.")
+@click.option("--until", default="", help="When it ends (ISO 8601 with an offset); else never.")
+def override(key: str, lead: str, action: str, reason: str, who: str, until: str) -> None:
+    """Decide about LEAD by hand; it outlives every re-run, until it ends or is withdrawn.
+
+    ACTION is one of: qualify or reject, whatever the rules say; route:SEQUENCE, which moves the
+    lead there before its first message and within the capacity; pause, which holds its mail, and
+    resume; withdraw, which takes back all of that, or withdraw:verdict, :route or :pace a part.
+    """
+    now = datetime.now(UTC)
+    ends = _end(until, now)
+    with open_workspace(load_settings()) as workspace:
+        campaign = workspace.campaign(key).campaign
+        _check_action(action, campaign)
+        with workspace.database.write() as connection:
+            lead_id = find_lead(connection, key, lead)
+            if action.startswith("withdraw"):
+                count = _withdraw(connection, key, lead_id, action, now)
+                click.echo(f"{lead_id}: {count} withdrawn, from the next run on")
+            else:
+                add_override(connection, key, lead_id, action, reason, who, now, ends)
+                click.echo(f"{lead_id}: {action}, from the next run on")
+
+
+@click.command()
+@click.argument("key")
+@click.option("--all", "ended", is_flag=True, help="Those that do not hold any more, too.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def overrides(key: str, ended: bool, as_json: bool) -> None:
+    """List what people decided by hand in campaign KEY, oldest first."""
+    with open_workspace(load_settings()) as workspace:
+        workspace.campaign(key)
+        with workspace.database.read() as connection:
+            rows = list_overrides(connection, key, datetime.now(UTC), ended=ended)
+    if as_json:
+        return click.echo(json.dumps(rows, ensure_ascii=False, default=datetime.isoformat))
+    for row in rows:
+        until = f", until {row['expires_at']:%Y-%m-%d %H:%M} UTC" if row["expires_at"] else ""
+        said = f"by {row['decided_by']} on {row['decided_at']:%Y-%m-%d}{until}: {row['reason']}"
+        click.echo(f"{row['lead_id']}  {row['action']} ({row['state']}) {said}")
+    return None
+
+
+def _check_action(action: str, campaign: Campaign) -> None:
+    routes = [f"route:{route.sequence}" for route in campaign.routing.sequences]
+    allowed = [*ACTIONS, *routes, "withdraw", *(f"withdraw:{kind}" for kind in KINDS)]
+    if action not in allowed:
+        raise BadInput(Problem("ACTION", "", repr(action), f"one of: {', '.join(allowed)}"))
+
+
+def _withdraw(connection: sa.Connection, key: str, lead_id: str, action: str, now: datetime) -> int:
+    kinds = [action.removeprefix("withdraw:")] if ":" in action else KINDS
+    return sum(withdraw(connection, key, lead_id, kind, now) for kind in kinds)
+
+
+def _end(until: str, now: datetime) -> datetime | None:
+    """The instant that an override ends.
+
+    Raises:
+        BadInput: If it is none, or is over.
+    """
+    if not until:
+        return None
+    expected = "an ISO 8601 instant to come with an offset, such as 2027-03-02T09:00:00+01:00"
+    try:
+        end = datetime.fromisoformat(until)
+    except ValueError:
+        end = now.replace(tzinfo=None)
+    if end.tzinfo is None or end <= now:
+        raise BadInput(Problem("--until", "", repr(until), expected))
+    return end

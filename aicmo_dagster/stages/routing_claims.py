@@ -1,0 +1,82 @@
+"""What must be true of routing for a campaign, each claim with its figures.
+
+Counts only; nothing that names a lead. Not here: the other stages' claims (`claims`).
+"""
+
+import pandas as pd
+import sqlalchemy as sa
+
+from aicmo_dagster.domain.rehearsal import fairness
+from aicmo_dagster.domain.tokens import address_key, domain_key
+from aicmo_dagster.stages.claims import Finding
+from aicmo_dagster.stages.workspace import Workspace
+from aicmo_dagster.store.enrolments import enrolled
+from aicmo_dagster.store.frames import read_frame
+from aicmo_dagster.store.suppressions import suppressed_since
+
+
+def capacity_is_kept(workspace: Workspace, key: str) -> Finding:
+    """No sequence holds more leads that are under way than its capacity."""
+    routes = workspace.campaign(key).campaign.routing.sequences
+    with workspace.database.read() as connection:
+        load = _active(connection, key)["sequence"].value_counts()
+    limits = {route.sequence: route.capacity for route in routes if route.capacity is not None}
+    beyond = [name for name, capacity in limits.items() if load.get(name, 0) > capacity]
+    return Finding(not beyond, f"over capacity: {', '.join(beyond)}", {"active": int(load.sum())})
+
+
+def nobody_suppressed_is_routed(workspace: Workspace, key: str) -> Finding:
+    """Nobody entered a sequence who was suppressed by then."""
+    secret_key = workspace.settings.secret_key()
+    with workspace.database.read() as connection:
+        routed = read_frame(connection, "routed_leads", key, ["lead_id", "routed_at"])
+        raw = read_frame(connection, "raw_leads", key, ["lead_id", "email"])
+        leads = routed.merge(raw.dropna(), on="lead_id")
+        pairs = [
+            (address_key(secret_key, email), domain_key(secret_key, email.rpartition("@")[2]))
+            for email in leads["email"]
+        ]
+        since = suppressed_since(connection, [key for pair in pairs for key in pair])
+    wrong = [
+        at
+        for pair, at in zip(pairs, leads["routed_at"], strict=True)
+        if any(key in since and since[key] <= at for key in pair)
+    ]
+    text = f"{len(wrong)} leads were suppressed when they were routed; nothing is sent to them"
+    return Finding(not wrong, text, {"suppressed": len(wrong)})
+
+
+def each_routed_lead_has_one_sequence(workspace: Workspace, key: str) -> Finding:
+    """The sequence of each routed lead is in the document it follows, and all its mail is of it."""
+    with workspace.database.read() as connection:
+        columns = ["lead_id", "sequence", "campaign_version"]
+        routed = read_frame(connection, "routed_leads", key, columns)
+        sends = read_frame(connection, "nurture_sends", key, ["lead_id", "sequence"])
+    known = {
+        (name, version)
+        for version in routed["campaign_version"].unique().tolist()
+        for name in workspace.campaign(key, version).campaign.sequences
+    }
+    followed = zip(routed["sequence"], routed["campaign_version"], strict=True)
+    unknown = sum(pair not in known for pair in followed)
+    own = sends["lead_id"].map(dict(zip(routed["lead_id"], routed["sequence"], strict=True)))
+    strays = sends["lead_id"][own.notna() & (own != sends["sequence"])].nunique()
+    text = f"{unknown} leads are in no known sequence, {strays} have mail of another one"
+    return Finding(unknown + strays == 0, text, {"unknown": unknown, "strays": strays})
+
+
+def shares_are_fair(workspace: Workspace, key: str) -> Finding:
+    """Among the same sequences, each had its share of the turns to within one."""
+    with workspace.database.read() as connection:
+        turns = fairness(read_frame(connection, "routed_leads", key, ["among", "sequence"]))
+    off = (turns["had"] - turns["due"]).abs()
+    worst = float(off.max()) if len(off) else 0.0
+    text = f"a sequence is {worst:.2f} turns off its share; leads were merged, moved or erased"
+    return Finding(worst < 1, text, {"most_off_share": worst})
+
+
+def _active(connection: sa.Connection, key: str) -> pd.DataFrame:
+    """The routed leads whose sequence has not ended."""
+    routed = read_frame(connection, "routed_leads", key, ["lead_id", "sequence"])
+    known = enrolled(connection, key)
+    return routed[~routed["lead_id"].isin(known["lead_id"][~known["active"]])]

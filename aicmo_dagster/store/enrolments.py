@@ -1,0 +1,90 @@
+"""Who is in a sequence: one row a routed lead, open until its sequence ends, each person once.
+
+That nobody is in two sequences at once is a unique index on the person over the open rows: of two
+runs at the same moment, one gets the person. Not here: which sequence a lead goes through
+(`domain.routing`), or who is kept out for other reasons (`overlaps`).
+"""
+
+from datetime import datetime
+
+import pandas as pd
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from aicmo_dagster.store.campaigns import ACTIVE
+from aicmo_dagster.store.database import fetch_frame, staged
+from aicmo_dagster.store.ledger import STOPPING_EVENTS
+from aicmo_dagster.store.tables import campaigns, enrolments, events, handoffs, nurture_sends
+
+_COLUMNS = enrolments.c
+_SENDS = nurture_sends.c
+_OPEN = _COLUMNS.ended_at.is_(None)
+
+
+def enrol(connection: sa.Connection, campaign: str, leads: pd.DataFrame, now: datetime) -> set[str]:
+    """The leads are in a sequence; tells those that are not, since their person is in another.
+
+    Args:
+        connection: From `Database.write`.
+        campaign: The campaign.
+        leads: lead_id, person (a keyed hash; missing for whoever may be in several sequences) and
+            last_step, the step that ends the sequence.
+        now: The instant of enrolling.
+    """
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    constants = {"campaign": campaign, "since": now}
+    with staged(connection, enrolments, leads, **constants) as incoming:
+        names = [column.name for column in incoming.columns]
+        # In one order, so that two who enrol the same people never wait for each other in a circle;
+        # `where`, since SQLite would read ON CONFLICT as part of a join.
+        rows = sa.select(incoming).where(sa.true()).order_by(incoming.c.person, incoming.c.lead_id)
+        statement = dialect.insert(enrolments).from_select(names, rows)
+        connection.execute(statement.on_conflict_do_nothing())
+        there = sa.exists().where(
+            _COLUMNS.campaign == incoming.c.campaign, _COLUMNS.lead_id == incoming.c.lead_id
+        )
+        return set(connection.scalars(sa.select(incoming.c.lead_id).where(~there)))
+
+
+def enrolled(connection: sa.Connection, campaign: str) -> pd.DataFrame:
+    """lead_id and active (else ended) of everyone who is or was in a sequence of the campaign."""
+    statement = sa.select(_COLUMNS.lead_id, is_active().label("active"))
+    return fetch_frame(connection, statement.where(_COLUMNS.campaign == campaign))
+
+
+def is_active() -> sa.ColumnElement[bool]:
+    """Whether the sequence of a row of `enrolments` has not ended, noted there or not yet.
+
+    It has ended when its last step went out, a message was refused or cancelled, or the lead did
+    what stops all mail or was handed to sales.
+    """
+    done = (_SENDS.step == _COLUMNS.last_step) & _SENDS.state.in_(("accepted", "unknown"))
+    given_up = _SENDS.state.in_(("rejected", "cancelled"))
+    endings = (
+        sa.exists().where(_of_lead(nurture_sends), done | given_up),
+        sa.exists().where(_of_lead(events), events.c.kind.in_(STOPPING_EVENTS)),
+        sa.exists().where(_of_lead(handoffs)),
+    )
+    return sa.and_(_OPEN, *(~ending for ending in endings))
+
+
+def withdraw_enrolments(connection: sa.Connection, campaign: str, lead_ids: list[str]) -> None:
+    """These leads are in no sequence, as if they never had been."""
+    mine = (_COLUMNS.campaign == campaign, _COLUMNS.lead_id == sa.bindparam("lead"))
+    if lead_ids:
+        connection.execute(sa.delete(enrolments).where(*mine), [{"lead": i} for i in lead_ids])
+
+
+def end_enrolments(connection: sa.Connection, now: datetime) -> int:
+    """Whoever's sequence has ended, in any campaign, may enter another; tells how many those are.
+
+    An archived campaign lets everyone go, and enrols those who are still free when it comes back.
+    """
+    active = sa.select(campaigns.c.campaign).where(campaigns.c.state == ACTIVE)
+    connection.execute(sa.delete(enrolments).where(_OPEN, _COLUMNS.campaign.not_in(active)))
+    statement = sa.update(enrolments).where(_OPEN, ~is_active()).values(ended_at=now)
+    return connection.execute(statement).rowcount
+
+
+def _of_lead(table: sa.Table) -> sa.ColumnElement[bool]:
+    return (table.c.campaign == _COLUMNS.campaign) & (table.c.lead_id == _COLUMNS.lead_id)
