@@ -9,8 +9,8 @@ import pandas as pd
 import pyarrow
 import sqlalchemy as sa
 
+from aicmo_dagster.domain.addresses import FREE_MAIL
 from aicmo_dagster.domain.campaigns import Overlap
-from aicmo_dagster.domain.scoring.scorecard import FREE_MAIL
 from aicmo_dagster.domain.tokens import address_key, domain_key
 from aicmo_dagster.store.campaigns import ACTIVE
 from aicmo_dagster.store.enrolments import is_active
