@@ -1,4 +1,4 @@
-"""Claims about the stages' outcomes, one a stage and campaign.
+"""Claims about the stages' outcomes, at least one a stage and campaign.
 
 Not here: the shape of frames, which the store validates before it writes them.
 """
@@ -54,9 +54,10 @@ def check_of(stage: str, claim: Claim, *, blocking: bool) -> dg.AssetChecksDefin
 
 CHECKS = [
     check_of("raw_leads", claims.few_records_are_rejected, blocking=False),
+    check_of("raw_leads", claims.most_leads_can_be_written_to, blocking=False),
     check_of("scored_leads", claims.every_lead_is_scored, blocking=True),
     check_of("qualified_leads", claims.some_leads_qualify, blocking=False),
     check_of("routed_leads", claims.capacity_is_kept, blocking=True),
     check_of("nurture_sends", claims.no_send_is_in_doubt, blocking=False),
 ]
-"""One a stage, in order."""
+"""At least one a stage, in order."""
