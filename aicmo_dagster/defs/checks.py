@@ -93,6 +93,7 @@ def _result(findings: Mapping[str, Finding], *, blocking: bool) -> dg.AssetCheck
 
 CHECKS = [
     check_of("raw_leads", claims.few_records_are_rejected, blocking=False),
+    check_of("raw_leads", claims.most_leads_can_be_written_to, blocking=False),
     check_of("scored_leads", claims.every_lead_is_scored, blocking=True),
     check_of("qualified_leads", claims.some_leads_qualify, blocking=False),
     qualified_share_check(),

@@ -1,5 +1,7 @@
 """What a materialisation tells: counts, reasons, a preview without personal data, a picture."""
 
+from itertools import islice
+
 import dagster as dg
 import pandas as pd
 
@@ -9,6 +11,7 @@ from aicmo_dagster.stages.report import Report
 from aicmo_dagster.stages.summary import dispositions
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.frames import read_frame
+from aicmo_dagster.store.harvests import source_overlaps
 
 PREVIEW_COLUMNS = {
     "raw_leads": ["lead_id", "source", "seniority", "industry", "employees", "country"],
@@ -20,6 +23,9 @@ PREVIEW_COLUMNS = {
 """The columns of each stage that name nobody; free text and reasons may, so they are left out."""
 
 PREVIEW_ROWS = 10
+
+MOST_BARS = 15
+"""Combinations of sources beyond these are the rarest, and would only make the picture long."""
 
 
 def of_report(workspace: Workspace, report: Report) -> dict[str, dg.MetadataValue]:
@@ -55,6 +61,11 @@ def picture(
 ) -> dict[str, dg.MetadataValue]:
     """The picture worth reading at this stage, if there is one."""
     match report.stage:
+        case "raw_leads":
+            with workspace.database.read() as connection:
+                overlaps = source_overlaps(connection, report.campaign)
+            shown = {" + ".join(names): n for names, n in islice(overlaps.items(), MOST_BARS)}
+            return {"sources": bars("Leads by the sources that hold them", shown)}
         case "scored_leads":
             return {"scores": histogram("Leads by score", frame["score"].tolist())}
         case "qualified_leads":

@@ -1,16 +1,17 @@
-"""Campaign documents on disk, with the templates beside them.
+"""Campaign documents on disk, checked with the templates and the searches they name.
 
 Not here: what a document may hold.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from aicmo_dagster.domain.campaigns import Campaign, read_campaign
+from aicmo_dagster.domain.campaigns import ApolloSource, Campaign, read_campaign
 from aicmo_dagster.domain.documents import parse_yaml
 from aicmo_dagster.domain.template_faults import template_problems
 from aicmo_dagster.errors import BadInput, Problem
+from aicmo_dagster.sources.apollo_filters import filter_problems
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,10 @@ class CampaignFile:
 
 
 def read_campaign_file(path: Path) -> CampaignFile:
-    """The document at `path`, checked together with its templates.
+    """The document at `path`, checked together with its templates and its searches.
 
     Raises:
-        BadInput: With every problem of both.
+        BadInput: With every problem of them.
     """
     where, folder = str(path), path.resolve().parent
     document = parse_yaml(_text(path, where), where)
@@ -51,6 +52,7 @@ def read_campaign_file(path: Path) -> CampaignFile:
         campaign = read_campaign(document, where)
     except BadInput as error:
         raise BadInput(*error.problems, *problems) from error
+    problems += _filter_problems(campaign, where)
     if problems:
         raise BadInput(*problems)
     return CampaignFile(campaign, templates, folder)
@@ -83,6 +85,16 @@ def _unreadable(body: str, error: OSError | ValueError) -> str:
         return f"no file {body!r}"
     why = error.strerror if isinstance(error, OSError) else "not UTF-8"
     return f"a file {body!r} that cannot be read ({why})"
+
+
+def _filter_problems(campaign: Campaign, where: str) -> list[Problem]:
+    """What is wrong with the searches of its sources, each problem at its place in the document."""
+    return [
+        replace(problem, path=f"sources[{position}].{problem.path}")
+        for position, source in enumerate(campaign.sources)
+        if isinstance(source, ApolloSource)
+        for problem in filter_problems(source.search, where)
+    ]
 
 
 def _messages(document: dict[str, Any]) -> list[tuple[str, str, str]]:

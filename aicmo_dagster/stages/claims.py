@@ -9,11 +9,14 @@ from statistics import median
 
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.frames import count_rows
-from aicmo_dagster.store.harvests import reject_counts
+from aicmo_dagster.store.harvests import address_counts, reject_counts
 from aicmo_dagster.store.ledger import state_counts
 
 MOST_REJECTED = 0.2
 """The share of records above which a source is suspect."""
+
+LEAST_ADDRESSED = 0.5
+"""The share of leads with an address below which a harvest is hardly worth a campaign."""
 
 
 FEWEST_EARLIER = 5
@@ -39,6 +42,21 @@ def few_records_are_rejected(workspace: Workspace, key: str) -> Finding:
         f"{rejected} records rejected beside {leads} leads: see `rejects` for file, row and reason"
     )
     return Finding(share <= MOST_REJECTED, text, {"rejected": rejected, "rejected_share": share})
+
+
+def most_leads_can_be_written_to(workspace: Workspace, key: str) -> Finding:
+    """At least half of the leads have an address, and not one for a day."""
+    with workspace.database.read() as connection:
+        counts = address_counts(connection, key)
+    leads = sum(counts.values())
+    reached = leads - counts.get("none", 0) - counts.get("disposable", 0)
+    share = reached / leads if leads else 1.0
+    text = (
+        f"{reached} of {leads} leads have an address that lasts: name providers under `enrich`, "
+        "raise `max_credits`, or see whether the column of addresses is mapped"
+    )
+    figures = {"address_coverage": share, **{f"address_{k}": n for k, n in counts.items()}}
+    return Finding(share >= LEAST_ADDRESSED, text, figures)
 
 
 def every_lead_is_scored(workspace: Workspace, key: str) -> Finding:

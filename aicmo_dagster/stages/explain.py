@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from aicmo_dagster.domain.provenance import SEPARATOR
 from aicmo_dagster.domain.scoring.scorecard import FEATURES
 from aicmo_dagster.stages.grounds import grounds
 from aicmo_dagster.stages.workspace import Workspace
@@ -14,6 +15,7 @@ from aicmo_dagster.store.decisions import history
 from aicmo_dagster.store.leads import find_lead, read_leads, read_score
 from aicmo_dagster.store.ledger import sends_of_lead
 from aicmo_dagster.store.overrides import overrides_of_lead
+from aicmo_dagster.store.provider_answers import answers_of_lead
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ def explain_lead(workspace: Workspace, key: str, named: str) -> Account:
         lead_id = find_lead(connection, key, named)
         entries = [
             *_harvested(connection, key, lead_id),
+            *_answered(connection, key, lead_id),
             *_decided(connection, key, lead_id),
             *_overridden(connection, key, lead_id),
             *_sent(connection, key, lead_id),
@@ -70,7 +73,39 @@ def explain_lead(workspace: Workspace, key: str, named: str) -> Account:
 def _harvested(connection: sa.Connection, key: str, lead_id: str) -> list[Entry]:
     lead = read_leads(connection, key, [lead_id])[lead_id]
     reason = f"from {lead['source']}; last seen {lead['last_seen_at']:%Y-%m-%d %H:%M} UTC"
-    return [Entry(lead["first_seen_at"], "raw_leads", "harvested", reason)]
+    details = _provenance(lead["source"], lead["sources"], json.loads(lead["origins"]))
+    return [Entry(lead["first_seen_at"], "raw_leads", "harvested", reason, details)]
+
+
+def _provenance(source: str, sources: str, origins: dict[str, str]) -> tuple[str, ...]:
+    """What is from another source than the lead's own, a line for each, and who else knew it."""
+    fields: dict[str, list[str]] = {}
+    for name, origin in origins.items():
+        fields.setdefault(origin, []).append(name)
+    lines = [f"from {origin}: {', '.join(names)}" for origin, names in sorted(fields.items())]
+    silent = sorted({*sources.split(SEPARATOR)} - {source, *fields})
+    return (*lines, *(f"also held by {name}, of which no field is" for name in silent))
+
+
+def _answered(connection: sa.Connection, key: str, lead_id: str) -> list[Entry]:
+    """What each provider said of the lead's address, and when; not the address."""
+    return [
+        Entry(
+            answer.answered_at,
+            "provider_answers",
+            answer.status,
+            f"{answer.provider}: an address that may be written to"
+            if answer.usable
+            else f"{answer.provider}: no address that may be written to",
+            (
+                f"told of: {', '.join(sorted(answer.answer)) or 'nothing'}",
+                "answered before, so free of charge"
+                if answer.cached
+                else f"{answer.credits:g} credits",
+            ),
+        )
+        for answer in answers_of_lead(connection, key, lead_id)
+    ]
 
 
 def _score(connection: sa.Connection, key: str, lead_id: str) -> Score | None:

@@ -4,11 +4,13 @@ Not here: how a source is read (`sources`, `search`), or whom providers are aske
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import pandas as pd
+import pyarrow
+import sqlalchemy as sa
 
 from aicmo_dagster.domain.campaigns import CsvSource, Source
 from aicmo_dagster.domain.intake import Intake, take_in
@@ -27,6 +29,9 @@ from aicmo_dagster.store.frames import read_frame, replace_frame
 from aicmo_dagster.store.merges import follow_aliases
 from aicmo_dagster.store.provider_calls import spending
 from aicmo_dagster.store.search_pages import forget_pages
+
+_BESIDE = ["lead_id", "file", "row", "custom"]
+"""What an answer has though nobody answered anything."""
 
 
 @dataclass
@@ -81,6 +86,7 @@ def _gather(stored: StoredCampaign, providers: Providers) -> _Gathered:
             gathered.records.add(part.rows)
             gathered.rejects.append(part.rejects)
             gathered.read[name] += part.read
+    _give_back_memory()
     if len(gathered.failed) == len(stored.campaign.sources):
         raise AicmoError("; ".join(gathered.failed))
     gathered.notes += gathered.failed
@@ -112,12 +118,12 @@ def _take_in(
     """
     with workspace.database.write() as connection:
         take_turn(connection, f"leads of {key}")
-        taken = take_in(
-            records,
-            known=harvests.read_aliases(connection, key),
-            previous=read_frame(connection, "raw_leads", key),
-            now=now,
-        )
+        known = harvests.read_aliases(connection, key)
+        previous = read_frame(connection, "raw_leads", key)
+        _give_back_memory()
+        taken = take_in(records, known=known, previous=previous, now=now)
+        del known, previous  # the leads are held twice only as long as they are merged
+        _give_back_memory()
         refused = taken.rejects.assign(source=taken.rejects["source"].fillna("enrich"))
         replace_frame(connection, "raw_leads", key, taken.leads)
         harvests.put_aliases(connection, key, taken.aliases)
@@ -128,9 +134,16 @@ def _take_in(
     )
 
 
+def _give_back_memory() -> None:
+    """What Arrow holds on to for later is the system's again: of a million leads, a fifth."""
+    pyarrow.default_memory_pool().release_unused()
+
+
 def _complete(workspace: Workspace, enrichment: Enrichment, rejects: list[pd.DataFrame]) -> int:
     """The answers of the providers are part of the leads; tells how many leads that changed."""
     answers = enrichment.run()
+    # Who knows nothing of somebody is no source of them.
+    answers = answers[answers.drop(columns=_BESIDE, errors="ignore").notna().any(axis=1)]
     if answers.empty:
         return 0
     records = Records(enrichment.key)
@@ -141,34 +154,53 @@ def _complete(workspace: Workspace, enrichment: Enrichment, rejects: list[pd.Dat
 def _report(
     workspace: Workspace, key: str, gathered: _Gathered, taken: Intake, outcomes: Counter[str]
 ) -> Report:
-    with workspace.database.read() as connection:
-        leads, with_address = harvests.count_leads(connection, key)
-        by_source = harvests.leads_by_source(connection, key)
-        refused = harvests.reject_counts(connection, key)
-        refused_by_source = harvests.reject_counts(connection, key, by="source")
-        spent = spending(connection, key)
     read = gathered.read.total()
+    with workspace.database.read() as connection:
+        addresses = harvests.address_counts(connection, key)
+        reasons = harvests.reject_counts(connection, key)
+        by_source = _figures_by_source(connection, key, gathered.read)
+        leads = sum(addresses.values())
+        spent = _spent(connection, key, leads)
     figures: dict[str, float] = {
         "rejected_share": round((read - taken.merged - taken.seen) / read, 4) if read else 0.0,
-        "with_address": with_address,
+        "with_address": leads - addresses.get("none", 0),
+        **{f"address_{kind}": count for kind, count in addresses.items()},
         "seen": taken.seen,
         "new": taken.new,
         "changed": taken.changed,
         "unchanged": taken.unchanged,
         "kept_from_before": taken.kept,
+        **by_source,
+        **spent,
+        **{outcome: count for outcome, count in outcomes.items() if count},
     }
-    for name in sorted({*gathered.read, *by_source, *refused_by_source}):
-        figures[f"{name}_rows"] = gathered.read[name]
-        figures[f"{name}_leads"] = by_source[name]
-        figures[f"{name}_rejects"] = refused_by_source.get(name, 0)
-    for provider, figure in spent.items():
+    if taken.merged:
+        reasons["merged with another record of the same person"] = taken.merged
+    return Report(key, "raw_leads", read, leads, reasons, figures, tuple(gathered.notes))
+
+
+def _figures_by_source(
+    connection: sa.Connection, key: str, read: Mapping[str, int]
+) -> dict[str, float]:
+    """Of each source what it gave now, how many leads it ever held, and what was refused."""
+    leads = harvests.leads_by_source(connection, key)
+    refused = harvests.reject_counts(connection, key, by="source")
+    figures: dict[str, float] = {}
+    for name in sorted({*read, *leads, *refused}):
+        figures[f"{name}_rows"] = read.get(name, 0)
+        figures[f"{name}_leads"] = leads[name]
+        figures[f"{name}_rejects"] = refused.get(name, 0)
+    return figures
+
+
+def _spent(connection: sa.Connection, key: str, leads: int) -> dict[str, float]:
+    """What each provider cost."""
+    figures: dict[str, float] = {}
+    for provider, figure in spending(connection, key).items():
         figures[f"{provider}_credits"] = figure.credits
         figures[f"{provider}_cache_hits"] = figure.cache_hits
         if leads:
             figures[f"{provider}_credits_per_lead"] = round(figure.credits / leads, 4)
         if figure.usable:
             figures[f"{provider}_credits_per_address"] = round(figure.credits / figure.usable, 3)
-    figures |= {outcome: count for outcome, count in outcomes.items() if count}
-    if taken.merged:
-        refused["merged with another record of the same person"] = taken.merged
-    return Report(key, "raw_leads", read, leads, refused, figures, tuple(gathered.notes))
+    return figures

@@ -64,11 +64,15 @@ def reject_counts(
     return dict(connection.execute(statement).all())
 
 
-def count_leads(connection: sa.Connection, campaign: str) -> tuple[int, int]:
-    """How many leads the campaign has, and how many of them have an address."""
-    statement = sa.select(sa.func.count(), sa.func.count(_RAW.c.email))
-    leads, with_address = connection.execute(statement.where(_RAW.c.campaign == campaign)).one()
-    return leads, with_address
+def address_counts(connection: sa.Connection, campaign: str) -> dict[str, int]:
+    """Kind of address to how many leads have such a one; `none` to how many have none at all.
+
+    A kind that is not known yet, of leads that were harvested before there were any, is `unknown`.
+    """
+    unknown = sa.case((_RAW.c.email.is_(None), "none"), else_="unknown")
+    kind = sa.func.coalesce(_RAW.c.address_kind, unknown).label("kind")
+    statement = sa.select(kind, sa.func.count()).where(_RAW.c.campaign == campaign)
+    return dict(connection.execute(statement.group_by("kind").order_by("kind")).all())
 
 
 def source_overlaps(connection: sa.Connection, campaign: str) -> dict[tuple[str, ...], int]:

@@ -198,6 +198,7 @@ def test_checks_are_evaluated_for_the_campaign_of_the_run(
     # Everyone qualifies here, which the claim about qualification warns of.
     assert evaluations == {
         "few_records_are_rejected": True,
+        "most_leads_can_be_written_to": True,
         "every_lead_is_scored": True,
         "some_leads_qualify": False,
         "capacity_is_kept": True,

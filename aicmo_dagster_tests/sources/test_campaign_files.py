@@ -257,3 +257,18 @@ def test_a_truncated_document_is_read_or_refused_wherever_it_ends(folder: Path) 
     for end in range(0, len(EXAMPLE), 97):
         found = outcome(written(folder, EXAMPLE[:end]))
         assert isinstance(found, BadInput)
+
+
+def test_filters_that_apollo_would_be_silent_about_are_told_at_their_place(folder: Path) -> None:
+    search = {"person_title": ["CEO"], "person_seniorities": ["boss"], "q_keywords": "ferries"}
+    apollo = {"type": "apollo", "search": search, "max_leads": 10}
+    sources = [*campaign_document()["sources"], apollo]
+    path = written(folder, json.dumps(campaign_document(sources=sources)))
+
+    named, valued = problems(path)
+
+    assert str(named) == (
+        f"{path}: sources[1].search.person_title: found 'person_title'; expected 'person_titles'"
+    )
+    assert (valued.path, valued.found) == ("sources[1].search.person_seniorities", "['boss']")
+    assert "c_suite" in valued.expected
