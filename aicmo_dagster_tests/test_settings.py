@@ -212,11 +212,11 @@ def test_this_machine_has_a_name() -> None:
 def test_how_many_requests_at_once_is_a_setting(folder: Path) -> None:
     settings = load_settings({"AICMO_HOME": str(folder), "AICMO_APOLLO_AT_ONCE": "12"})
 
-    assert (settings.apollo.at_once, settings.dropcontact.at_once) == (12, 4)
+    assert (settings.apollo.at_once, settings.dropcontact.at_once) == (12, 2)
     assert load_settings(settings.process_environment()) == settings
 
 
 @pytest.mark.parametrize("given", ["0", "-1", "33", "four", "1.5", "٣"])
 def test_a_number_of_requests_that_cannot_be_is_refused(folder: Path, given: str) -> None:
-    with pytest.raises(BadInput, match="AICMO_APOLLO_AT_ONCE.*from 1 to 32"):
+    with pytest.raises(BadInput, match=r"AICMO_APOLLO_AT_ONCE.*from 1 to 32"):
         load_settings({"AICMO_HOME": str(folder), "AICMO_APOLLO_AT_ONCE": given})
