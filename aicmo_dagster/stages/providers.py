@@ -199,8 +199,10 @@ def open_providers(workspace: Workspace, clock: Time = REAL_TIME) -> Iterator[Pr
     """The providers of the workspace's settings, their connections closed at the end."""
     settings = workspace.settings
     https = {
-        "apollo": _http(settings.apollo, apollo.key_headers, clock),
-        "dropcontact": _http(settings.dropcontact, dropcontact.key_headers, clock),
+        "apollo": _http(settings.apollo, apollo.key_headers, apollo.ADVICE, clock),
+        "dropcontact": _http(
+            settings.dropcontact, dropcontact.key_headers, dropcontact.ADVICE, clock
+        ),
     }
     try:
         yield Providers(
@@ -226,12 +228,15 @@ def key_of(settings: Settings, name: str) -> str:
     return provider.api_key
 
 
-def _http(provider: Provider, headers: Callable[[str], dict[str, str]], clock: Time) -> Http | None:
+def _http(
+    provider: Provider, headers: Callable[[str], dict[str, str]], advice: str, clock: Time
+) -> Http | None:
     if provider.api_key is None:
         return None
     return Http(
         provider.url,
         headers(provider.api_key),
+        advice=advice,
         patience=0,  # a limit is waited for in `take`, where all workers see it
         sleep=clock.sleep,
         jitter=clock.jitter,
