@@ -27,7 +27,7 @@ class Provider:
 
     url: str
     api_key: str | None = field(default=None, repr=False)
-    at_once: int = 4
+    at_once: int = 2
 
 
 @dataclass(frozen=True)

@@ -229,7 +229,7 @@ def test_this_machine_has_a_name() -> None:
 def test_how_many_requests_at_once_is_a_setting(folder: Path) -> None:
     settings = load_settings({"AICMO_HOME": str(folder), "AICMO_APOLLO_AT_ONCE": "12"})
 
-    assert (settings.apollo.at_once, settings.dropcontact.at_once) == (12, 4)
+    assert (settings.apollo.at_once, settings.dropcontact.at_once) == (12, 2)
     assert load_settings(settings.process_environment()) == settings
 
 

@@ -44,7 +44,9 @@ LARGEST_PAGE = 100
 LARGEST_MATCH = 10
 """People a `match` may ask about."""
 
-_ADVICE = "set AICMO_APOLLO_API_KEY to a key that is"
+ADVICE = "set AICMO_APOLLO_API_KEY to a key that is"
+"""What to do about a key that is not known or not allowed something."""
+
 _ID = re.compile(r"[0-9a-f]{24}")
 _THRESHOLD = re.compile(r"page number is over threshold", re.IGNORECASE)
 _SPENT = re.compile(r"insufficient credits", re.IGNORECASE)
@@ -211,8 +213,6 @@ class Apollo:
     ) -> Answer:
         try:
             return self._http.request(method, path, json=json, params=params, repeatable=repeatable)
-        except BadKey as error:
-            raise BadKey(f"{error}; {_ADVICE}") from None
         except Refused as refusal:
             _raise_meant(refusal)
 
@@ -229,7 +229,7 @@ def _raise_meant(refusal: Refused) -> NoReturn:
         raise OutOfCredits(f"{refusal.place}: credits are used up") from None
     if refusal.status == 403:
         reason = f"the key is not allowed this ({refusal.text or 403})"
-        raise BadKey(f"{refusal.place}: {reason}; {_ADVICE}") from None
+        raise BadKey(f"{refusal.place}: {reason}; {ADVICE}") from None
     raise refusal
 
 

@@ -39,7 +39,9 @@ LARGEST_RECORD = 15_000
 POLL_SECONDS = 30.0
 """What to wait for a batch, unless Dropcontact says otherwise."""
 
-_ADVICE = "set AICMO_DROPCONTACT_API_KEY to a valid key"
+ADVICE = "set AICMO_DROPCONTACT_API_KEY to a valid key"
+"""What to do about a key that is not known."""
+
 _NAMES = {"linkedin_url": "linkedin", "domain": "website"}
 _QUOTA = re.compile(r"\bquota\b|\bcredits?\b", re.IGNORECASE)
 _AGAIN = re.compile(r"again in (\d{1,5}) seconds", re.IGNORECASE)
@@ -132,7 +134,7 @@ class Dropcontact:
             Refused: If the batch failed, or is gone.
         """
         path = f"/enrich/all/{quote(request_id, safe='')}"
-        body = self._ask("GET", path)
+        body = self._http.request("GET", path, repeatable=True).body
         if body.get("error") is True:
             reason = "Dropcontact says that it failed"
             raise Refused("Dropcontact's batch", 200, "", reason)
@@ -148,7 +150,8 @@ class Dropcontact:
 
     def credits(self) -> float:
         """The balance; free."""
-        left = number_of(self._ask("GET", "/account/credits").get("credits"))
+        answer = self._http.request("GET", "/account/credits", repeatable=True)
+        left = number_of(answer.body.get("credits"))
         if left is None:
             raise Unavailable("Dropcontact does not tell the balance")
         return left
@@ -157,8 +160,6 @@ class Dropcontact:
         wanted = {"data": records, "language": "en"}
         try:
             answer = self._http.request("POST", "/enrich/all", json=wanted, repeatable=False)
-        except BadKey as error:
-            raise BadKey(f"{error}; {_ADVICE}") from None
         except Refused as refusal:
             if refusal.status == 403:
                 self._tell_why_forbidden(refusal, len(records))
@@ -176,13 +177,7 @@ class Dropcontact:
         if _QUOTA.search(refusal.text) or (left is not None and left < count):
             text = f"{refusal.place}: {count} credits are wanted and not there"
             raise OutOfCredits(text, left) from None
-        raise BadKey(f"{refusal.place}: the account is not let in; {_ADVICE}") from None
-
-    def _ask(self, method: str, path: str) -> dict[str, Any]:
-        try:
-            return self._http.request(method, path, repeatable=True).body
-        except BadKey as error:
-            raise BadKey(f"{error}; {_ADVICE}") from None
+        raise BadKey(f"{refusal.place}: the account is not let in; {ADVICE}") from None
 
 
 def _record(person: Asked) -> dict[str, Any]:

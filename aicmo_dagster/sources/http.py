@@ -141,6 +141,7 @@ class Http:
     Args:
         base_url: What paths are appended to.
         headers: Sent with each request; one of them holds the key.
+        advice: What to do about a key that is refused.
         timeout: Seconds for a whole answer; a connection that is silent gets as much once more.
         max_bytes: The largest answer that is read.
         attempts: How often a request is sent at most, where it is safe to repeat.
@@ -155,6 +156,7 @@ class Http:
         base_url: str,
         headers: Mapping[str, str],
         *,
+        advice: str,
         timeout: float = 60,
         max_bytes: int = 32 << 20,
         attempts: int = 4,
@@ -165,6 +167,7 @@ class Http:
     ) -> None:
         self._base_url = base_url.rstrip("/")
         self._host = urlsplit(base_url).hostname or "the provider"
+        self._advice = advice
         self._secrets = tuple(headers.values())
         self._timeout, self._max_bytes = timeout, max_bytes
         self._attempts, self._patience = attempts, patience
@@ -275,7 +278,8 @@ class Http:
     def _refused(self, place: str, status: int, said: Refusal) -> _Trouble:
         """A request that was not processed."""
         if status == 401:
-            return _Trouble(BadKey(f"{place}: the key was refused ({said.text or 401})"))
+            why = f"the key was refused ({said.text or 401})"
+            return _Trouble(BadKey(f"{place}: {why}; {self._advice}"))
         if status == 402:
             return _Trouble(OutOfCredits(f"{place}: credits are used up ({said.text or 402})"))
         if status != 429:

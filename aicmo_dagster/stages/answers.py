@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import sqlalchemy as sa
+
 from aicmo_dagster.domain.tokens import address_key, normal_address, person_key
 from aicmo_dagster.sources.people import DO_NOT_CONTACT, NOT_ASKED, Answered
 from aicmo_dagster.stages.asked import identities_of
@@ -57,34 +59,48 @@ class Outcome:
         ]
 
 
-def keep_outcome(workspace: Workspace, call: int, outcome: Outcome, now: datetime) -> list[Answer]:
-    """The call is done and its answers are kept, unless they are already; gives the answers.
+def keep_outcomes(
+    workspace: Workspace, outcomes: Mapping[int, Outcome], now: datetime
+) -> list[Answer]:
+    """Each call is done and its answers are kept, unless they are already; gives all answers.
 
     Whoever told the provider not to be written to is suppressed in every campaign.
+
+    Args:
+        workspace: Where.
+        outcomes: By call, all of one provider.
+        now: When they became known.
     """
-    answers = outcome.answers
+    answers = {call: outcome.answers for call, outcome in outcomes.items()}
     with workspace.database.write() as connection:
-        is_first = provider_calls.finish_call(
-            connection,
-            call,
-            state="done",
-            credits=outcome.credits,
-            request_id=None,
-            detail=f"{len(answers)} answers",
-            now=now,
-        )
-        if is_first:
-            put_answers(connection, answers)
-            for key in _objectors(workspace, outcome.given):
-                reason = "does not want to be contacted"
-                suppress(connection, "address", key, reason, outcome.provider, now)
-    return answers
+        first = [call for call in outcomes if _finish(connection, call, outcomes[call], now)]
+        put_answers(connection, [answer for call in first for answer in answers[call]])
+        for call in first:
+            for key in _objectors(workspace, outcomes[call].given):
+                reason, provider = "does not want to be contacted", outcomes[call].provider
+                suppress(connection, "address", key, reason, provider, now)
+    return [answer for call in outcomes for answer in answers[call]]
+
+
+def _finish(connection: sa.Connection, call: int, outcome: Outcome, now: datetime) -> bool:
+    """Whether the call was not done yet."""
+    return provider_calls.finish_call(
+        connection,
+        call,
+        state="done",
+        credits=outcome.credits,
+        request_id=None,
+        detail=f"{len(outcome.given)} answers",
+        now=now,
+    )
 
 
 def _objectors(workspace: Workspace, given: Mapping[str, Answered]) -> list[str]:
     """What the addresses of those who object are suppressed by."""
-    key = workspace.settings.secret_key()
     objections = [a.doubtful for a in given.values() if a.status == DO_NOT_CONTACT and a.doubtful]
+    if not objections:
+        return []
+    key = workspace.settings.secret_key()
     return [address_key(key, normal_address(address)) for address in objections]
 
 

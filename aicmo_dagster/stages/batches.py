@@ -6,7 +6,7 @@ Not here: whom to ask (`enrich`), or submitting within a budget (`paid_calls`).
 
 import json
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -15,9 +15,10 @@ from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.sources.dropcontact import LARGEST_BATCH, Collected, Pending, Submitted
 from aicmo_dagster.sources.http import Refused
 from aicmo_dagster.sources.people import NOT_FOUND, Answered, Asked, unanswered
-from aicmo_dagster.stages.answers import Outcome, keep_outcome
-from aicmo_dagster.stages.in_flight import InFlight, Later
+from aicmo_dagster.stages.answers import Outcome, keep_outcomes
+from aicmo_dagster.stages.in_flight import InFlight
 from aicmo_dagster.stages.paid_calls import Batch, PaidCalls, Payer
+from aicmo_dagster.stages.providers import free_requests
 from aicmo_dagster.store.provider_answers import Answer, put_answers
 from aicmo_dagster.store.provider_calls import OpenCall
 
@@ -58,16 +59,20 @@ class Batches:
         finally:  # whatever ends it, those that were submitted are paid for
             self._collect_new(known)
 
-    def _remember(self, batch: Batch, submitted: Submitted) -> None:
+    def _remember(self, landed: Sequence[tuple[Batch, Submitted]]) -> None:
+        for batch, submitted in landed:
+            self._remember_one(batch, submitted)
+
+    def _remember_one(self, batch: Batch, submitted: Submitted) -> None:
         """How to collect the batch is committed before anything else; who was refused is known."""
-        leads = {person: asked.key for person, asked in batch.people.items()}
+        leads = batch.leads
         workspace = self.payer.providers.workspace
         refused = Outcome(
             self.payer.campaign, _PROVIDER, leads, submitted.refused, 0.0, self.payer.now
         )
         if submitted.request_id is None:
             now = self.payer.providers.time.now()
-            self.settle(keep_outcome(workspace, batch.call, refused, now))
+            self.settle(keep_outcomes(workspace, {batch.call: refused}, now))
             return
         # Ids only; a later run tells by them whom the answers are for.
         awaited = {person: lead for person, lead in leads.items() if lead in submitted.keys}
@@ -105,7 +110,6 @@ class Batches:
         errors: list[AicmoError] = []
 
         def land(call: OpenCall, given: Collected | Pending | AicmoError) -> None:
-            self.payer.providers.heed(_PROVIDER, given)
             if isinstance(given, AicmoError):
                 self._failed(call, given, errors)
             else:
@@ -113,8 +117,14 @@ class Batches:
 
         providers = self.payer.providers
         width = providers.workspace.settings.dropcontact.at_once
-        flight: InFlight[OpenCall, Collected | Pending] = InFlight(
-            width, self._start_poll, land, providers.pause
+        client = providers.dropcontact
+        assert client is not None
+        flight: InFlight[OpenCall, Collected | Pending] = free_requests(
+            providers,
+            _PROVIDER,
+            width,
+            lambda call: partial(client.collect, str(call.request_id)),
+            land,
         )
         flight.queue.extend(calls)
         flight.run()
@@ -122,22 +132,13 @@ class Batches:
             raise errors[0]
         return min(waits, default=None)
 
-    def _start_poll(self, call: OpenCall) -> Callable[[], Collected | Pending] | Later:
-        providers = self.payer.providers
-        assert providers.dropcontact is not None
-        assert call.request_id is not None
-        with providers.workspace.database.write() as connection:
-            until = providers.take(connection, _PROVIDER)
-        if until is not None:
-            return Later(until)
-        return partial(providers.dropcontact.collect, call.request_id)
-
     def _polled(self, call: OpenCall, given: Collected | Pending) -> list[float]:
         """The seconds to wait for a batch that is not ready; a batch that is ready is kept."""
         now = self.payer.providers.time.now()
         if isinstance(given, Collected):
             outcome = collected_outcome(self.payer.campaign, call, given, self.payer.now)
-            self.settle(keep_outcome(self.payer.providers.workspace, call.call_id, outcome, now))
+            workspace = self.payer.providers.workspace
+            self.settle(keep_outcomes(workspace, {call.call_id: outcome}, now))
             return []
         if call.started_at < now - KEPT:
             self._lose(call, "never became ready while Dropcontact kept it")

@@ -10,7 +10,7 @@ from typing import Any
 
 from aicmo_dagster.sources.apollo import Company
 from aicmo_dagster.sources.people import NOT_FOUND, Answered, Asked
-from aicmo_dagster.stages.answers import Outcome, keep_outcome
+from aicmo_dagster.stages.answers import Outcome, keep_outcomes
 from aicmo_dagster.stages.doubts import resolve_doubts
 from aicmo_dagster.stages.paid_calls import Batch, PaidCalls, Payer
 from aicmo_dagster.store.provider_answers import Answer, fresh_answers, put_answers
@@ -67,15 +67,17 @@ class _Questions:
     def _request(self, companies: list[Asked]) -> Company:
         return self._apollo.organization(str(companies[0].domain))
 
-    def _land(self, batch: Batch, company: Company) -> None:
-        leads = {person: asked.key for person, asked in batch.people.items()}
-        fields = company.fields or {}
+    def _land(self, landed: Sequence[tuple[Batch, Company]]) -> None:
+        outcomes = {batch.call: self._outcome(batch, company) for batch, company in landed}
+        keep_outcomes(self._payer.providers.workspace, outcomes, self._payer.providers.time.now())
+
+    def _outcome(self, batch: Batch, company: Company) -> Outcome:
+        fields, payer = company.fields or {}, self._payer
         answered = Answered(fields, FOUND if fields else NOT_FOUND, usable=False)
-        self._payer.outcomes[f"apollo: companies {'found' if fields else 'not found'}"] += 1
-        payer, credits = self._payer, float(bool(fields))
-        given = dict.fromkeys(leads.values(), answered)
-        outcome = Outcome(payer.campaign, _PROVIDER, leads, given, credits, payer.now)
-        keep_outcome(payer.providers.workspace, batch.call, outcome, payer.providers.time.now())
+        payer.outcomes[f"apollo: companies {'found' if fields else 'not found'}"] += 1
+        given = dict.fromkeys(batch.leads.values(), answered)
+        credits = float(bool(fields))
+        return Outcome(payer.campaign, _PROVIDER, batch.leads, given, credits, payer.now)
 
 
 def _known(payer: Payer, companies: Mapping[str, str]) -> dict[str, Answer]:

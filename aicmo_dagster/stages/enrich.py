@@ -19,7 +19,7 @@ from aicmo_dagster.domain.campaigns import Enrich
 from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.sources.apollo import LARGEST_MATCH, Matched
 from aicmo_dagster.sources.people import Asked
-from aicmo_dagster.stages.answers import Outcome, keep_outcome, name_answers
+from aicmo_dagster.stages.answers import Outcome, keep_outcomes, name_answers
 from aicmo_dagster.stages.asked import IDENTIFYING, Known, asked_about, identity_of
 from aicmo_dagster.stages.batches import Batches
 from aicmo_dagster.stages.companies import ask_companies
@@ -143,11 +143,15 @@ class Enrichment:
         )
         calls.ask(people, LARGEST_MATCH)
 
-    def _matched(self, batch: Batch, matched: Matched) -> None:
-        leads = {person: asked.key for person, asked in batch.people.items()}
-        outcome = Outcome(self.key, "apollo", leads, matched.answers, matched.credits, self.now)
+    def _matched(self, landed: Sequence[tuple[Batch, Matched]]) -> None:
+        outcomes = {
+            batch.call: Outcome(
+                self.key, "apollo", batch.leads, matched.answers, matched.credits, self.now
+            )
+            for batch, matched in landed
+        }
         now = self.providers.time.now()
-        self._settle(keep_outcome(self.providers.workspace, batch.call, outcome, now))
+        self._settle(keep_outcomes(self.providers.workspace, outcomes, now))
 
     def _settle(self, answers: Collection[Answer]) -> None:
         """Leads with a usable address are not asked about any more.

@@ -15,7 +15,7 @@ from typing import Any
 from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.sources.dropcontact import Collected
 from aicmo_dagster.sources.people import text_of
-from aicmo_dagster.stages.answers import keep_outcome
+from aicmo_dagster.stages.answers import keep_outcomes
 from aicmo_dagster.stages.batches import collected_outcome
 from aicmo_dagster.stages.providers import REAL_TIME, Time, open_providers
 from aicmo_dagster.stages.workspace import Workspace
@@ -56,7 +56,7 @@ def hear_dropcontact(workspace: Workspace, payload: object, clock: Time = REAL_T
             given = providers.ask("dropcontact", partial(client.collect, str(call.request_id)))
             if isinstance(given, Collected):
                 outcome = collected_outcome(campaign, call, given, call.started_at)
-                keep_outcome(workspace, call.call_id, outcome, clock.now())
+                keep_outcomes(workspace, {call.call_id: outcome}, clock.now())
                 collected += 1
     _log.info("dropcontact: %d of %d batches told of are collected", collected, len(calls))
     return collected

@@ -24,8 +24,8 @@ class Later:
     until: datetime | None = None
 
 
-Start = Callable[[Item], Callable[[], Given] | Later | None]
-Land = Callable[[Item, Given | AicmoError], None]
+Start = Callable[[list[Item]], list[tuple[Item, Callable[[], Given]]] | Later]
+Land = Callable[[list[tuple[Item, Given | AicmoError]]], None]
 
 
 class InFlight(Generic[Item, Given]):
@@ -35,10 +35,10 @@ class InFlight(Generic[Item, Given]):
 
     Args:
         width: Requests at once.
-        start: Called with an item when there is a place for it; gives its request, or None if
-            there is nothing to ask after all.
-        land: Called with an item and its answer, or the error that came instead. It may add to
-            the queue, or clear it.
+        start: Called with the next items, as many as there are places for; gives the requests of
+            those that there is something to ask about. It may put others back into the queue.
+        land: Called with all that came back meanwhile: items, each with its answer or the error
+            that came instead. It may add to the queue, or clear it.
         pause: Waits until an instant, with nothing in flight; may raise to end it all.
     """
 
@@ -73,13 +73,14 @@ class InFlight(Generic[Item, Given]):
                     self._land_some()
 
     def _launch(self, pool: ThreadPoolExecutor) -> Later | None:
-        """The next of the queue is in flight, unless it is to wait."""
-        item = self.queue.popleft()
-        request = self._start(item)
-        if isinstance(request, Later):
-            self.queue.appendleft(item)
-            return request
-        if request is not None:
+        """The next of the queue are in flight, unless they are to wait."""
+        places = min(self._places - len(self._flying), len(self.queue))
+        items = [self.queue.popleft() for _ in range(places)]
+        started = self._start(items)
+        if isinstance(started, Later):
+            self.queue.extendleft(reversed(items))
+            return started
+        for item, request in started:
             self._flying[pool.submit(request)] = item
         return None
 
@@ -91,11 +92,18 @@ class InFlight(Generic[Item, Given]):
             self._pause(later.until)
 
     def _land_some(self) -> None:
-        landed, _ = wait(self._flying, return_when=FIRST_COMPLETED)
-        for future in [future for future in self._flying if future in landed]:
-            item = self._flying.pop(future)
-            error = future.exception()
-            if error is not None and not isinstance(error, AicmoError):
-                raise error
-            self._places = self._width
-            self._land(item, error if isinstance(error, AicmoError) else future.result())
+        done, _ = wait(self._flying, return_when=FIRST_COMPLETED)
+        landed: list[tuple[Item, Given | AicmoError]] = []
+        failures = []
+        for future in [future for future in self._flying if future in done]:
+            item, error = self._flying.pop(future), future.exception()
+            if error is None:
+                landed.append((item, future.result()))
+            elif isinstance(error, AicmoError):
+                landed.append((item, error))
+            else:
+                failures.append(error)
+        self._places = self._width
+        self._land(landed)
+        if failures:
+            raise failures[0]

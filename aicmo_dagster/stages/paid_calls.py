@@ -7,9 +7,10 @@ Not here: whom to ask and in which order (`enrich`), or what an answer looks lik
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
@@ -44,6 +45,11 @@ class Batch:
 
     people: dict[str, Asked]
     call: int = 0
+
+    @property
+    def leads(self) -> dict[str, str]:
+        """Lead id by person key."""
+        return {person: asked.key for person, asked in self.people.items()}
 
 
 @dataclass(frozen=True)
@@ -116,7 +122,7 @@ class PaidCalls(Generic[Given]):
         operation: For what.
         endpoint: Whose limits count.
         request: Asks about people; costs a credit for each at most.
-        land: Called with each batch and what was answered about it.
+        land: Called with batches and what was answered about each.
     """
 
     def __init__(
@@ -126,7 +132,7 @@ class PaidCalls(Generic[Given]):
         operation: str,
         endpoint: str,
         request: Callable[[list[Asked]], Given],
-        land: Callable[[Batch, Given], None],
+        land: Callable[[Sequence[tuple[Batch, Given]]], None],
     ) -> None:
         self._payer, self._providers = payer, payer.providers
         self._provider, self._operation, self._endpoint = provider, operation, endpoint
@@ -154,40 +160,61 @@ class PaidCalls(Generic[Given]):
         if self._error is not None:
             raise self._error
 
-    def _start(self, batch: Batch) -> Callable[[], Given] | Later | None:
-        """The intent to pay, committed, and the request."""
+    def _start(self, batches: list[Batch]) -> list[tuple[Batch, Callable[[], Given]]] | Later:
+        """The intents to pay, committed together, and the requests."""
+        begun: list[Batch] = []
+        refusal = None
         with self._providers.workspace.database.write(durable=True) as connection:
-            until = self._providers.take(connection, self._endpoint)
-            if until is not None:
-                return Later(until)
-            begun = self._begin(connection, batch)
-        if isinstance(begun, NoCredits):
-            return self._without_credits(begun, batch)
-        if begun is None:
-            return None
-        batch.call = begun
-        asked = list(batch.people.values())
-        return lambda: self._request(asked)
+            taken = self._providers.take(connection, self._endpoint, len(batches))
+            if not isinstance(taken, int):
+                return Later(taken)
+            self._leave_out_busy(connection, batches[:taken])
+            for batch in batches[:taken]:
+                refusal = self._begin(connection, batch)
+                if refusal is not None:
+                    break
+                begun.append(batch)
+        if refusal is not None and not begun and not self._flight.idle:
+            return Later()  # the budget is asked again when all outcomes are known
+        self._flight.queue.extendleft(reversed(batches[len(begun) :]))
+        if refusal is not None and not begun:
+            self._spend_the_rest(refusal)
+        asked = [(batch, list(batch.people.values())) for batch in begun if batch.call]
+        return [(batch, partial(self._request, people)) for batch, people in asked]
 
-    def _begin(self, connection: sa.Connection, batch: Batch) -> int | NoCredits | None:
-        """The intent to pay; people whom an open call asks about leave `batch`."""
+    def _spend_the_rest(self, refusal: NoCredits) -> None:
+        """The budget is spent to its last credit."""
+        batch = self._flight.queue.popleft()
+        if refusal.left >= 1:
+            self._split(batch, int(refusal.left))
+        else:
+            self._give_up(batch)
+
+    def _leave_out_busy(self, connection: sa.Connection, batches: Sequence[Batch]) -> None:
+        """People whom an open call asks about leave their batch."""
         payer = self._payer
         busy = provider_calls.asked_elsewhere(
             connection,
-            batch.people,
+            {person for batch in batches for person in batch.people},
             provider=self._provider,
             campaign=payer.campaign,
             since=payer.since,
         )
         calls = payer.open_calls_in(connection, self._provider)
         busy.update(*(call.people for call in calls if call.started_at >= payer.since))
-        for person in busy.intersection(batch.people):
-            del batch.people[person]
-            payer.outcomes[f"{self._provider}: asked already, no answer yet"] += 1
+        for batch in batches:
+            for person in busy.intersection(batch.people):
+                del batch.people[person]
+                payer.outcomes[f"{self._provider}: asked already, no answer yet"] += 1
+
+    def _begin(self, connection: sa.Connection, batch: Batch) -> NoCredits | None:
+        """The intent to pay, unless there are no credits; its call, unless it was paid before."""
+        batch.call = 0
         if not batch.people:
             return None
+        payer = self._payer
         digest = hashlib.sha256("".join(sorted(batch.people)).encode()).hexdigest()[:32]
-        return provider_calls.begin_call(
+        begun = provider_calls.begin_call(
             connection,
             campaign=payer.campaign,
             provider=self._provider,
@@ -199,15 +226,9 @@ class PaidCalls(Generic[Given]):
             max_credits=float(payer.wanted.max_credits),
             now=self._providers.time.now(),
         )
-
-    def _without_credits(self, refusal: NoCredits, batch: Batch) -> Later | None:
-        """The budget is asked again when all outcomes are known, and spent to the last credit."""
-        if not self._flight.idle:
-            return Later()
-        if refusal.left >= 1:
-            self._split(batch, int(refusal.left))
-        else:
-            self._give_up(batch)
+        if isinstance(begun, NoCredits):
+            return begun
+        batch.call = begun or 0
         return None
 
     def _split(self, batch: Batch, first: int) -> None:
@@ -221,18 +242,26 @@ class PaidCalls(Generic[Given]):
             self._payer.untried.update(asked.key for asked in batch.people.values())
         self._flight.queue.clear()
 
-    def _land(self, batch: Batch, given: Given | AicmoError) -> None:
-        self._providers.heed(self._endpoint, given)
-        if isinstance(given, OutcomeUnknown):
-            self._payer.finish(batch.call, "unknown", str(given))
-            self._payer.outcomes[f"{self._provider}: outcome unknown"] += len(batch.people)
-        elif isinstance(given, AicmoError):
-            self._payer.finish(batch.call, "refused", type(given).__name__, credits=0.0)
-            self._refused(batch, given)
-        else:
+    def _land(self, landed: list[tuple[Batch, Given | AicmoError]]) -> None:
+        answered: list[tuple[Batch, Given]] = []
+        for batch, given in landed:
+            self._providers.heed(self._endpoint, given)
+            if isinstance(given, AicmoError):
+                self._failed(batch, given)
+            else:
+                answered.append((batch, given))
+        if answered:
             self._setbacks = 0
-            self._answered(batch, given)
-        self._tell()
+            self._answered(answered)
+        self._tell(len(landed))
+
+    def _failed(self, batch: Batch, error: AicmoError) -> None:
+        if isinstance(error, OutcomeUnknown):
+            self._payer.finish(batch.call, "unknown", str(error))
+            self._payer.outcomes[f"{self._provider}: outcome unknown"] += len(batch.people)
+        else:
+            self._payer.finish(batch.call, "refused", type(error).__name__, credits=0.0)
+            self._refused(batch, error)
 
     def _refused(self, batch: Batch, error: AicmoError) -> None:
         """A limit is waited for and an account emptied to the last credit; all else is the end."""
@@ -249,9 +278,10 @@ class PaidCalls(Generic[Given]):
             self._error = self._error or error
             self._flight.queue.clear()
 
-    def _tell(self) -> None:
-        self._landed += 1
-        if self._landed % _TOLD_EVERY == 0 or not (self._flight.queue or not self._flight.idle):
+    def _tell(self, landed: int) -> None:
+        before, self._landed = self._landed, self._landed + landed
+        is_over = self._flight.idle and not self._flight.queue
+        if is_over or before // _TOLD_EVERY != self._landed // _TOLD_EVERY:
             waiting = len(self._flight.queue)
             _log.info(
                 "%s: %s %s: %d calls answered, %d waiting",

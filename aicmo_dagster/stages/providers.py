@@ -21,6 +21,7 @@ from aicmo_dagster.sources.apollo import Apollo
 from aicmo_dagster.sources.dropcontact import Dropcontact
 from aicmo_dagster.sources.http import Http, RateLimited
 from aicmo_dagster.sources.people import Limits
+from aicmo_dagster.stages.in_flight import InFlight, Later
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store import rate_windows
 from aicmo_dagster.store.rate_windows import Window
@@ -30,6 +31,7 @@ PATIENCE = timedelta(seconds=70)
 
 LENGTHS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
 
+Item = TypeVar("Item")
 Given = TypeVar("Given")
 
 
@@ -74,18 +76,25 @@ class Providers:
     _assumed: set[str] = field(default_factory=set)
     _told: dict[str, Mapping[str, Window]] = field(default_factory=dict)
 
-    def take(self, connection: sa.Connection, endpoint: str) -> datetime | None:
-        """None if a request to `endpoint` may leave, which is counted; else when to try again.
+    def take(self, connection: sa.Connection, endpoint: str, wanted: int = 1) -> int | datetime:
+        """How many requests to `endpoint` may leave, which are counted; else when to try again.
 
         Args:
-            connection: From `Database.write`, to be committed before the request leaves.
+            connection: From `Database.write`, to be committed before the requests leave.
             endpoint: A key of the limits that are assumed.
+            wanted: How many requests there are.
         """
         hashed = self.key_hash(endpoint)
         if endpoint not in self._assumed:
             rate_windows.assume(connection, endpoint, hashed, _ASSUMED[endpoint])
             self._assumed.add(endpoint)
-        return rate_windows.take(connection, endpoint, hashed, now=self.time.now())
+        now = self.time.now()
+        for count in (wanted, 1):
+            until = rate_windows.take(connection, endpoint, hashed, cost=count, now=now)
+            if until is None:
+                return count
+        assert until is not None
+        return until
 
     def pause(self, until: datetime) -> None:
         """It is `until`.
@@ -114,10 +123,10 @@ class Providers:
         """
         while True:
             with self.workspace.database.write() as connection:
-                until = self.take(connection, endpoint)
-            if until is None:
+                taken = self.take(connection, endpoint)
+            if isinstance(taken, int):
                 break
-            self.pause(until)
+            self.pause(taken)
         try:
             given = request()
         except RateLimited as error:
@@ -158,13 +167,42 @@ class Providers:
         self._told[endpoint] = windows
 
 
+def free_requests(
+    providers: Providers,
+    endpoint: str,
+    width: int,
+    request: Callable[[Item], Callable[[], Given]],
+    land: Callable[[Item, Given | AicmoError], None],
+) -> InFlight[Item, Given]:
+    """Requests that cost nothing, within the limits of `endpoint`; `land` as for `InFlight`."""
+    flight: InFlight[Item, Given]
+
+    def start(items: list[Item]) -> list[tuple[Item, Callable[[], Given]]] | Later:
+        with providers.workspace.database.write() as connection:
+            taken = providers.take(connection, endpoint, len(items))
+        if not isinstance(taken, int):
+            return Later(taken)
+        flight.queue.extendleft(reversed(items[taken:]))
+        return [(item, request(item)) for item in items[:taken]]
+
+    def land_each(landed: list[tuple[Item, Given | AicmoError]]) -> None:
+        for item, given in landed:
+            providers.heed(endpoint, given)
+            land(item, given)
+
+    flight = InFlight(width, start, land_each, providers.pause)
+    return flight
+
+
 @contextmanager
 def open_providers(workspace: Workspace, clock: Time = REAL_TIME) -> Iterator[Providers]:
     """The providers of the workspace's settings, their connections closed at the end."""
     settings = workspace.settings
     https = {
-        "apollo": _http(settings.apollo, apollo.key_headers, clock),
-        "dropcontact": _http(settings.dropcontact, dropcontact.key_headers, clock),
+        "apollo": _http(settings.apollo, apollo.key_headers, apollo.ADVICE, clock),
+        "dropcontact": _http(
+            settings.dropcontact, dropcontact.key_headers, dropcontact.ADVICE, clock
+        ),
     }
     try:
         yield Providers(
@@ -190,12 +228,15 @@ def key_of(settings: Settings, name: str) -> str:
     return provider.api_key
 
 
-def _http(provider: Provider, headers: Callable[[str], dict[str, str]], clock: Time) -> Http | None:
+def _http(
+    provider: Provider, headers: Callable[[str], dict[str, str]], advice: str, clock: Time
+) -> Http | None:
     if provider.api_key is None:
         return None
     return Http(
         provider.url,
         headers(provider.api_key),
+        advice=advice,
         patience=0,  # a limit is waited for in `take`, where all workers see it
         sleep=clock.sleep,
         jitter=clock.jitter,

@@ -21,8 +21,8 @@ from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.sources.apollo import LARGEST_PAGE, SearchPage
 from aicmo_dagster.sources.csv_files import Harvested
 from aicmo_dagster.sources.http import RateLimited
-from aicmo_dagster.stages.in_flight import InFlight, Later
-from aicmo_dagster.stages.providers import Providers, key_of
+from aicmo_dagster.stages.in_flight import InFlight
+from aicmo_dagster.stages.providers import Providers, free_requests, key_of
 from aicmo_dagster.store.search_pages import (
     FoundPage,
     forget_old_searches,
@@ -164,19 +164,19 @@ class _Search:
 
     def _ask(self, pages: list[int]) -> None:
         width = self.providers.workspace.settings.apollo.at_once
-        flight: InFlight[int, SearchPage] = InFlight(
-            width, self._start, lambda *landed: self._land(flight, *landed), self.providers.pause
+        flight: InFlight[int, SearchPage] = free_requests(
+            self.providers,
+            _ENDPOINT,
+            width,
+            self._request,
+            lambda page, given: self._land(flight, page, given),
         )
         flight.queue.extend(pages)
         flight.run()
         if self._error is not None:
             raise self._error
 
-    def _start(self, page: int) -> Callable[[], SearchPage] | Later:
-        with self.providers.workspace.database.write() as connection:
-            until = self.providers.take(connection, _ENDPOINT)
-        if until is not None:
-            return Later(until)
+    def _request(self, page: int) -> Callable[[], SearchPage]:
         apollo = self.providers.apollo
         assert apollo is not None
         return partial(apollo.search, self.source.search, page, LARGEST_PAGE)
@@ -184,7 +184,6 @@ class _Search:
     def _land(
         self, flight: InFlight[int, SearchPage], page: int, given: SearchPage | AicmoError
     ) -> None:
-        self.providers.heed(_ENDPOINT, given)
         if isinstance(given, RateLimited) and self._setbacks < _SETBACKS:
             self._setbacks += 1
             flight.queue.appendleft(page)

@@ -18,6 +18,7 @@ def http_client(
         "clock": virtual.now,
         "jitter": lambda: 1.0,
         "timeout": 5,
+        "advice": apollo.ADVICE,
         **more,
     }
     return Http(url, apollo.key_headers(GOOD) if headers is None else headers, **given)
@@ -29,4 +30,5 @@ def apollo_client(url: str, clock: VirtualClock, key: str = GOOD, **more: Any) -
 
 def dropcontact_client(url: str, clock: VirtualClock, key: str = GOOD, **more: Any) -> Dropcontact:
     headers = dropcontact.key_headers(key)
-    return Dropcontact(http_client(f"{url}/dropcontact", clock, headers, **more))
+    advised = {"advice": dropcontact.ADVICE, **more}
+    return Dropcontact(http_client(f"{url}/dropcontact", clock, headers, **advised))

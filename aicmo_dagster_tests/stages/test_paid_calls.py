@@ -9,8 +9,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from aicmo_dagster.domain.campaigns import Enrich
+from aicmo_dagster.stages.enrich import Enrichment
 from aicmo_dagster.stages.harvest import harvest
-from aicmo_dagster.stages.providers import Time
+from aicmo_dagster.stages.providers import Time, open_providers
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster_tests.providers.clock import VirtualClock
 from aicmo_dagster_tests.providers.server import StandIn
@@ -31,7 +33,6 @@ from aicmo_dagster_tests.workspaces import apply
 
 MATCH = "bulk_match"
 many = pytest.mark.parametrize("providers", [{"people": 300}], indirect=True)
-APOLLO = {"waterfall": ["apollo"], "max_credits": 1000}
 
 
 def many_leads(workspace: Workspace, key: str = "spring", **enrich: object) -> None:
@@ -204,3 +205,19 @@ def test_several_batches_are_submitted_before_the_first_is_waited_for(
     run()
     asked = [e.method for e in providers.ledger.entries if e.path.startswith("/enrich/all")]
     assert asked == ["POST"] * 2 + ["GET"] * 6
+
+
+@many
+def test_rows_for_intake_stand_in_one_order_whenever_they_came(
+    harvest_workspace: Workspace, providers: StandIn, run: Harvest, time: Time
+) -> None:
+    """By provider in the order of the waterfall, and by lead."""
+    campaign(harvest_workspace, sources=[search(300)], enrich=None)
+    run()
+    providers.faults.set(Fault(MATCH, nth=(2, 5, 9), delay=0.2))
+    with open_providers(harvest_workspace, time) as clients:
+        enrichment = Enrichment(clients, "spring", Enrich(**BOTH), NOON)  # type: ignore[arg-type]
+        rows = enrichment.run()
+    order = list(zip(rows["file"], rows["lead_id"], strict=True))
+    assert order == sorted(order)
+    assert {file for file, _ in order} == {"apollo", "dropcontact"}
