@@ -11,7 +11,7 @@ from aicmo_dagster.store.frames import read_frame
 
 PREVIEW_COLUMNS = {
     "raw_leads": ["lead_id", "source", "seniority", "industry", "employees", "country"],
-    "scored_leads": ["lead_id", "score", "scale", "model", "contributions"],
+    "scored_leads": ["lead_id", "score", "band", "scale", "model", "contributions"],
     "qualified_leads": ["lead_id", "score", "decided_by"],
     "routed_leads": ["lead_id", "sequence", "campaign_version", "seed", "position", "score"],
     "nurture_sends": ["lead_id", "sequence", "step", "variant", "state", "due_at", "sent_at"],

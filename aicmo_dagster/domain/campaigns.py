@@ -26,6 +26,7 @@ from pydantic import (
 from aicmo_dagster.domain.conditions import Condition
 from aicmo_dagster.domain.documents import Section, nearest, require_mapping, validate
 from aicmo_dagster.domain.schemas import SENIORITIES, dtypes
+from aicmo_dagster.domain.scoring.points import ASKED, Points
 from aicmo_dagster.domain.templates import row_template
 from aicmo_dagster.errors import BadInput, Problem
 
@@ -199,9 +200,18 @@ class Scoring(Section):
     threshold: float = Field(default=0, ge=0, le=100)
     fit: Fit = Fit()
     budget: Budget = Budget()
+    points: Points | None = None
     horizon_days: Annotated[Days, Field(ge=1)] = 90
     known_at_capture: list[str] = Field(default=[])
     ignore: list[str] = Field(default=[])
+
+    @model_validator(mode="after")
+    def _points_for_what_is_stated(self) -> Self:
+        for name in self.points.rules if self.points else ():
+            section, key = ASKED.get(name, ("", ""))
+            if section and not getattr(getattr(self, section), key):
+                raise ValueError(f"'{section}.{key}' too, since 'points' has a rule {name!r}")
+        return self
 
 
 def _leaf_or_branch(value: Any) -> str:

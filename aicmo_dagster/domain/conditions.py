@@ -58,7 +58,8 @@ class Comparison(Section):
         known = field_kinds()
         if field not in known and not (field.startswith("custom.") and len(field) > 7):
             raise ValueError(
-                f"a lead's field, 'score' or 'custom.<Their Column>'; fields: {', '.join(known)}"
+                "a lead's field, 'score', 'band' or 'custom.<Their Column>'; "
+                f"fields: {', '.join(known)}"
             )
         return field
 

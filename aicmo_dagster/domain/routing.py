@@ -19,7 +19,7 @@ import pyarrow
 from aicmo_dagster.domain.campaigns import Campaign, Route
 from aicmo_dagster.domain.conditions import Facts, mask
 from aicmo_dagster.domain.schemas import typed
-from aicmo_dagster.domain.scoring.scorecard import FREE_MAIL
+from aicmo_dagster.domain.scoring.families.company import FREE_MAIL
 
 TEXT = pd.ArrowDtype(pyarrow.string())
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from aicmo_dagster.domain.scoring.scorecard import FEATURES
+from aicmo_dagster.domain.scoring.catalogue import DIMENSIONS
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.decisions import history
 from aicmo_dagster.store.leads import find_lead, read_leads, read_score
@@ -77,7 +77,7 @@ def _score(connection: sa.Connection, key: str, lead_id: str) -> Score | None:
     if row is None:
         return None
     points = json.loads(row["contributions"])
-    described = {feature.name: feature.description for feature in FEATURES}
+    described = {dimension.name: dimension.description for dimension in DIMENSIONS}
     contributions = tuple(
         (points[name], name, described.get(name, ""))
         for name in sorted(points, key=points.get, reverse=True)

@@ -49,7 +49,7 @@ def qualify_leads(workspace: Workspace, key: str, now: datetime) -> Report:
 
 
 def leads_with_scores(connection: sa.Connection, key: str) -> pd.DataFrame:
-    """The raw leads of a campaign with score and model, where they have been scored."""
+    """The raw leads of a campaign with score, band and model, where they have been scored."""
     raw = read_frame(connection, "raw_leads", key)
-    scored = read_frame(connection, "scored_leads", key, ["lead_id", "score", "model"])
+    scored = read_frame(connection, "scored_leads", key, ["lead_id", "score", "band", "model"])
     return raw.merge(scored, on="lead_id", how="inner")

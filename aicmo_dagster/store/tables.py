@@ -302,3 +302,16 @@ models = sa.Table(
     sa.Column("metrics", sa.Text(), nullable=False),
     sa.Column("trained_at", UtcInstant(), nullable=False),
 )
+
+model_changes = sa.Table(
+    "model_changes",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
+    sa.Column("campaign", sa.Text(), nullable=False),
+    sa.Column("version", sa.Text(), nullable=False),
+    sa.Column("state", sa.Text(), nullable=False),
+    sa.Column("reason", sa.Text(), nullable=False),
+    sa.Column("decided_by", sa.Text(), nullable=False),
+    sa.Column("decided_at", UtcInstant(), nullable=False),
+)
+sa.Index("ix_model_changes_campaign", model_changes.c.campaign, model_changes.c.id)
