@@ -5,12 +5,13 @@ import dagster as dg
 from aicmo_dagster.defs.assets import ASSETS
 from aicmo_dagster.defs.checks import CHECKS
 from aicmo_dagster.defs.jobs import JOBS
+from aicmo_dagster.defs.models import score_model, train_job
 from aicmo_dagster.defs.resources import Clock, WorkspaceResource
 
 defs = dg.Definitions(
-    assets=ASSETS,
+    assets=[*ASSETS, score_model],
     asset_checks=CHECKS,
-    jobs=JOBS,
+    jobs=[*JOBS, train_job],
     resources={"workspace": WorkspaceResource(), "clock": Clock()},
     # A chain has nothing to run in parallel, and a process for each step costs twenty times more.
     executor=dg.in_process_executor,

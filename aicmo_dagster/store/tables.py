@@ -294,13 +294,14 @@ rate_windows = sa.Table(
 models = sa.Table(
     "models",
     metadata,
-    sa.Column("version", sa.Text(), primary_key=True),
-    sa.Column("campaign", sa.Text(), nullable=False, index=True),
+    sa.Column("campaign", sa.Text(), nullable=False),
+    sa.Column("version", sa.Text(), nullable=False),
     sa.Column("kind", sa.Text(), nullable=False),
     sa.Column("state", sa.Text(), nullable=False),
     sa.Column("document", sa.Text(), nullable=False),
     sa.Column("metrics", sa.Text(), nullable=False),
     sa.Column("trained_at", UtcInstant(), nullable=False),
+    sa.PrimaryKeyConstraint("campaign", "version"),
 )
 
 model_changes = sa.Table(

@@ -1,20 +1,13 @@
-"""When leads arrived, and who arrived together. Not here: what is compared within a cohort."""
+"""When leads arrived, and who is ranked together. Not here: splits by arrival (`history`)."""
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow
-import pyarrow.compute as pc
 
 from aicmo_dagster.domain import quantities
-from aicmo_dagster.domain.scoring.columns import Numbers, text
-
-WEEK = 7 * 86_400_000_000  # microseconds
-MONDAY = 4 * 86_400_000_000
-"""The first Monday after the epoch, which was a Thursday."""
-
-BLOCK = 1000
-"""Leads of a cohort where only the order of arrival is known."""
+from aicmo_dagster.domain.scoring import history
+from aicmo_dagster.domain.scoring.columns import text
 
 FEWEST = 20
 """Leads below which a cohort says too little of a rank: it joins the one before it."""
@@ -22,39 +15,33 @@ FEWEST = 20
 Codes = npt.NDArray[np.int64]
 
 
-def cohorts(leads: pd.DataFrame) -> Codes:
-    """The number of each lead's cohort, rising with time.
+def arrivals(leads: pd.DataFrame) -> pd.Series:
+    """When each lead arrived: the instants in `arrived`; or, if those are numbers, its order.
 
-    A cohort is a week, from Monday in UTC, of the instants in `arrived`; where those are numbers,
-    blocks of 1,000 leads in their order; where a lead lacks one, weeks of `first_seen_at`. A cohort
-    of fewer than 20 leads joins the one before it, or the next if it is the first.
+    Where a lead lacks one that can be read, the instants of all are `first_seen_at`.
     """
-    if not len(leads):
-        return np.array([], np.int64)
-    order, counts_time = arrivals(leads)
-    if counts_time:
-        found = np.floor((order - MONDAY) / WEEK).astype(np.int64)
-    else:
-        found = (pd.Series(order).rank(method="min").to_numpy() - 1).astype(np.int64) // BLOCK
-    return _joined(found)
-
-
-def arrivals(leads: pd.DataFrame) -> tuple[Numbers, bool]:
-    """When each lead arrived, and whether that is microseconds since 1970 or a mere order."""
     if "arrived" in leads and leads["arrived"].notna().all():
         told = text(leads, "arrived")
         numbers = pd.to_numeric(told.to_pandas(), errors="coerce").to_numpy(np.float64)
         if np.isfinite(numbers).all():
-            return numbers, False
+            return pd.Series(numbers, leads.index)
         instants = quantities.instants(told)
         if not instants.null_count:
-            return _microseconds(instants), True
-    return _microseconds(text(leads, "first_seen_at")), True
+            return _series(instants, leads)
+    return _series(text(leads, "first_seen_at"), leads)
 
 
-def _microseconds(instants: pyarrow.Array) -> Numbers:
-    whole = instants.cast(pyarrow.timestamp("us", tz="UTC")).cast(pyarrow.int64())
-    return np.asarray(pc.cast(whole, pyarrow.float64(), safe=False), np.float64)
+def rank_cohorts(leads: pd.DataFrame) -> Codes:
+    """The number of the cohort that each lead is ranked in, rising with time.
+
+    A cohort is a week, or 1,000 leads where only the order of arrival is known. One of fewer than
+    20 leads joins the one before it, or the next if it is the first.
+    """
+    return _joined(history.cohorts(arrivals(leads)))
+
+
+def _series(instants: pyarrow.Array, leads: pd.DataFrame) -> pd.Series:
+    return pd.Series(pd.arrays.ArrowExtensionArray(instants), leads.index)
 
 
 def _joined(found: Codes) -> Codes:

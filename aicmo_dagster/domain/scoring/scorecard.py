@@ -15,8 +15,8 @@ from aicmo_dagster.domain.campaigns import Scoring
 from aicmo_dagster.domain.schemas import typed
 from aicmo_dagster.domain.scoring.bands import bands
 from aicmo_dagster.domain.scoring.catalogue import BY_NAME
-from aicmo_dagster.domain.scoring.cohorts import cohorts
-from aicmo_dagster.domain.scoring.columns import Numbers, days_since
+from aicmo_dagster.domain.scoring.cohorts import rank_cohorts
+from aicmo_dagster.domain.scoring.columns import Now, Numbers, days_since
 from aicmo_dagster.domain.scoring.contributions import as_json
 from aicmo_dagster.domain.scoring.families.engagement import halved
 from aicmo_dagster.domain.scoring.features import measured
@@ -37,22 +37,33 @@ def score(leads: pd.DataFrame, scoring: Scoring, now: datetime) -> pd.DataFrame:
         scoring: The scoring section of the campaign.
         now: The instant that ages count from.
     """
+    names, parts = points(leads, scoring, now)
+    total = np.round(parts.sum(axis=0), DECIMALS)
+    columns = {
+        "lead_id": leads["lead_id"],
+        "score": total,
+        "band": bands(total, rank_cohorts(leads)),
+        "scale": "points",
+        "model": VERSION,
+        "contributions": as_json(names, parts),
+    }
+    return typed("scored_leads", columns)
+
+
+def points(leads: pd.DataFrame, scoring: Scoring, now: Now) -> tuple[list[str], Numbers]:
+    """The rules that count, and what each gives each lead (rules by leads).
+
+    Args:
+        leads: The leads.
+        scoring: The scoring section of the campaign.
+        now: The instant that ages count from: one for all, or each lead's own.
+    """
     rules = counted_rules(scoring)
     given = [
         np.round(_share(leads, scoring, now, name, rule) * rule.points, DECIMALS)
         for name, rule in rules.items()
     ]
-    parts = _exact(_capped(list(rules), np.array(given), scoring))
-    total = np.round(parts.sum(axis=0), DECIMALS)
-    columns = {
-        "lead_id": leads["lead_id"],
-        "score": total,
-        "band": bands(total, cohorts(leads)),
-        "scale": "points",
-        "model": VERSION,
-        "contributions": as_json(list(rules), parts),
-    }
-    return typed("scored_leads", columns)
+    return list(rules), _exact(_capped(list(rules), np.array(given), scoring))
 
 
 def counted_rules(scoring: Scoring) -> dict[str, PointRule]:
@@ -77,9 +88,7 @@ def _is_stated(scoring: Scoring, name: str) -> bool:
     return bool(getattr(getattr(scoring, section), key))
 
 
-def _share(
-    leads: pd.DataFrame, scoring: Scoring, now: datetime, name: str, rule: PointRule
-) -> Numbers:
+def _share(leads: pd.DataFrame, scoring: Scoring, now: Now, name: str, rule: PointRule) -> Numbers:
     """What each lead has of a rule's points, 0 to 1; nothing where it is not known."""
     ages = rule.half_life_days is not None or rule.within_days is not None
     # It decays by itself, unless the rule says how.

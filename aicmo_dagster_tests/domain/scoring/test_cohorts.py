@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from aicmo_dagster.domain.schemas import dtypes
-from aicmo_dagster.domain.scoring.cohorts import BLOCK, FEWEST, cohorts
+from aicmo_dagster.domain.scoring.cohorts import FEWEST, rank_cohorts
+from aicmo_dagster.domain.scoring.history import COHORT_LEADS as BLOCK
 from aicmo_dagster_tests.samples import NOON, raw_leads
 
 MONDAY = datetime.fromisoformat("2026-03-02T00:00:00+00:00")
@@ -14,11 +15,11 @@ MONDAY = datetime.fromisoformat("2026-03-02T00:00:00+00:00")
 def of_instants(instants: list[datetime]) -> list[int]:
     leads = raw_leads(len(instants))
     seen = pd.array(instants, dtypes("raw_leads")["first_seen_at"])
-    return cohorts(leads.assign(first_seen_at=seen)).tolist()
+    return rank_cohorts(leads.assign(first_seen_at=seen)).tolist()
 
 
 def of_arrivals(arrived: list[Any]) -> list[int]:
-    return cohorts(raw_leads(len(arrived), arrived=arrived)).tolist()
+    return rank_cohorts(raw_leads(len(arrived), arrived=arrived)).tolist()
 
 
 def test_a_cohort_is_a_week_from_monday() -> None:
