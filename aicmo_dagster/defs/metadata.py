@@ -4,6 +4,7 @@ import dagster as dg
 import pandas as pd
 
 from aicmo_dagster.defs.pictures import bars, histogram
+from aicmo_dagster.domain.schemas import BANDS
 from aicmo_dagster.stages.report import Report
 from aicmo_dagster.stages.summary import dispositions
 from aicmo_dagster.stages.workspace import Workspace
@@ -52,7 +53,11 @@ def picture(
     """The picture worth reading at this stage, if there is one."""
     match report.stage:
         case "scored_leads":
-            return {"scores": histogram("Leads by score", frame["score"].tolist())}
+            bands = {band: int((frame["band"] == band).sum()) for band in BANDS}
+            return {
+                "scores": histogram("Leads by score", frame["score"].tolist()),
+                "bands": bars("Leads by band", bands),
+            }
         case "routed_leads":
             counts = frame["sequence"].value_counts()
             return {

@@ -23,7 +23,7 @@ TRAIN_JOB = "train_job"
 @dg.asset(
     name="score_model",
     partitions_def=campaign_partitions,
-    group_name="learning",
+    group_name="pipeline",
     kinds={"table", "scikitlearn"},
     owners=OWNERS,
     deps=["raw_leads"],

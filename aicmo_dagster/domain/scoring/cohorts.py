@@ -41,7 +41,8 @@ def rank_cohorts(leads: pd.DataFrame) -> Codes:
 
 
 def _series(instants: pyarrow.Array, leads: pd.DataFrame) -> pd.Series:
-    return pd.Series(pd.arrays.ArrowExtensionArray(instants), leads.index)
+    # Not Arrow's own instants, which pandas converts one by one.
+    return pd.Series(instants.to_pandas().array, leads.index)
 
 
 def _joined(found: Codes) -> Codes:

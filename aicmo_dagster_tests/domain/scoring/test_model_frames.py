@@ -11,7 +11,7 @@ from scipy.special import logit
 from aicmo_dagster.domain.campaigns import Scoring
 from aicmo_dagster.domain.documents import validate
 from aicmo_dagster.domain.schemas import ScoredLeads
-from aicmo_dagster.domain.scoring import anchored
+from aicmo_dagster.domain.scoring import training
 from aicmo_dagster.domain.scoring.cards import calibration_bins, influences
 from aicmo_dagster.domain.scoring.catalogue import BY_NAME
 from aicmo_dagster.domain.scoring.model import Model, score
@@ -53,7 +53,7 @@ def model() -> Model:
 
 
 def test_the_points_have_the_name_that_the_anchored_model_knows() -> None:
-    assert anchored.POINTS.name == POINTS
+    assert training.POINTS.name == POINTS
 
 
 def test_a_history_holds_every_dimension_and_the_campaigns_own() -> None:
