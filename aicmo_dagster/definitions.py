@@ -5,13 +5,14 @@ import dagster as dg
 from aicmo_dagster.defs.assets import ASSETS
 from aicmo_dagster.defs.checks import CHECKS
 from aicmo_dagster.defs.jobs import JOBS
+from aicmo_dagster.defs.models import score_model, train_job
 from aicmo_dagster.defs.resources import RESOURCES
 from aicmo_dagster.defs.sensors import SENSORS
 
 defs = dg.Definitions(
-    assets=ASSETS,
+    assets=[*ASSETS, score_model],
     asset_checks=CHECKS,
-    jobs=JOBS,
+    jobs=[*JOBS, train_job],
     sensors=SENSORS,
     resources=RESOURCES,
     # A chain has nothing to run in parallel, and a process for each step costs twenty times more.

@@ -1,5 +1,6 @@
 """Dagster's web UI as `aicmo dev` serves it, in a real browser."""
 
+import json
 import os
 import shutil
 import signal
@@ -17,6 +18,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from aicmo_dagster.cli.demo import SAMPLE
 from aicmo_dagster.domain.schemas import STAGES
+from aicmo_dagster_tests.outcomes import SOURCE, outcomes_csv
+from aicmo_dagster_tests.samples import campaign_document
 
 AICMO = [sys.executable, "-c", "from aicmo_dagster.cli.main import main; main()"]
 CHROMIUM = shutil.which("chromium")
@@ -36,11 +39,20 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this ma
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def environment(home: Path) -> dict[str, str]:
+    """Variables of commands that work in `home`."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("AICMO", "DAGSTER"))}
+    return {**kept, "AICMO_HOME": str(home)}
+
+
+@pytest.fixture(scope="module")
+def served(home: Path, environment: dict[str, str]) -> Iterator[str]:
     """The address of a web UI with the sample campaign applied; everything stops at the end."""
-    home = tmp_path_factory.mktemp("home")
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("AICMO", "DAGSTER"))}
-    environment["AICMO_HOME"] = str(home)
     apply = [*AICMO, "campaign", "apply", str(SAMPLE)]
     subprocess.run(apply, env=environment, check=True, capture_output=True)
     with socket.socket() as probe:
@@ -93,8 +105,40 @@ def test_a_partition_is_materialised_from_the_graph(
     screenshot = tmp_path / "graph.png"
     page.screenshot(path=screenshot)
     assert [x for x, _ in places] == sorted(x for x, _ in places)
-    assert len({round(y) for _, y in places}) == 1
     assert screenshot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_card_of_a_model_and_the_scores_are_shown_with_their_pictures(
+    served: str, page: Page, home: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    _apply_outcomes(home)
+    for command in (
+        ("campaign", "apply", home / "learned.yaml"),
+        ("run", "learned", "--to", "raw_leads"),
+        ("model", "train", "learned"),
+        ("run", "learned", "--from", "scored_leads", "--to", "scored_leads"),
+    ):
+        arguments = [*AICMO, *map(str, command)]
+        subprocess.run(arguments, env=environment, check=True, capture_output=True)
+    for asset, titles in (
+        ("score_model", ["Expected and observed share won", "Mean absolute contribution"]),
+        ("scored_leads", ["Leads by score", "Leads by band"]),
+    ):
+        page.goto(f"{served}/assets/{asset}?view=partitions&partition=learned")
+        for position, title in enumerate(titles):
+            page.get_by_text("[Show Markdown]").nth(position).click()
+            picture = page.locator(f'img[alt^="{title}"]')
+            expect(picture).to_be_visible(timeout=PATIENCE)
+            assert picture.evaluate("image => image.naturalWidth") > 100
+            page.screenshot(path=tmp_path / f"{asset}-{position}.png")
+            page.get_by_role("button", name="Close", exact=True).click()
+
+
+def _apply_outcomes(home: Path) -> None:
+    """A document over leads with outcomes lies in `home`."""
+    document = campaign_document("learned", sources=[SOURCE], scoring={"threshold": 50})
+    (home / "learned.yaml").write_text(json.dumps(document), encoding="utf-8")
+    (home / "leads.csv").write_text(outcomes_csv(900), encoding="utf-8")
 
 
 def _place_in_graph(page: Page, stage: str) -> tuple[float, float]:

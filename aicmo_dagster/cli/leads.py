@@ -7,6 +7,7 @@ from typing import Literal
 
 import click
 
+from aicmo_dagster.domain.scoring.explanation import Explanation
 from aicmo_dagster.domain.tokens import address_key, domain_key, normal_address, valid_address
 from aicmo_dagster.errors import BadInput, Problem
 from aicmo_dagster.settings import load_settings
@@ -22,7 +23,7 @@ from aicmo_dagster.store.suppressions import suppress as store_suppression
 def explain(key: str, lead: str, as_json: bool) -> None:
     """Everything decided about LEAD (an id or an address), oldest first, each with its reason."""
     with open_workspace(load_settings()) as workspace:
-        account = explain_lead(workspace, key, lead)
+        account = explain_lead(workspace, key, lead, datetime.now(UTC))
     if as_json:
         click.echo(json.dumps(account.as_document(), ensure_ascii=False))
     else:
@@ -53,13 +54,27 @@ def _suppression(target: str, secret_key: bytes) -> tuple[Literal["address", "do
     raise BadInput(Problem("TARGET", "", "text that is neither", expected))
 
 
+def _print_score(score: Explanation) -> None:
+    """The score, its base, its families, and the strongest reasons either way."""
+    unit = "points" if score.scale == "points" else "% likely to be won"
+    band = f", band {score.band}" if score.band else ""
+    click.echo(f"score now: {score.score:.1f} {unit}{band}, by {score.model}")
+    if score.base is not None:
+        total = score.base + sum(score.families.values())
+        click.echo(f"in logits: {total:+.4f}, of which {score.base:+.4f} is what every lead has")
+    if score.note:
+        click.echo(f"  {score.note}")
+    for family, sum_ in score.families.items():
+        click.echo(f"{sum_:+10.2f}  {family}")
+    for heading, reasons in (("raised by", score.raised), ("lowered by", score.lowered)):
+        for reason in reasons:
+            click.echo(f"  {heading} {abs(reason.contribution):.2f}: {reason.text}")
+
+
 def _print_account(account: Account) -> None:
     click.echo(f"lead {account.lead_id} of campaign {account.campaign}")
     if account.score:
-        score = account.score
-        click.echo(f"score now: {score.score:.1f} {score.scale} by {score.model}")
-        for points, name, description in score.contributions:
-            click.echo(f"{points:+10.2f}  {name}: {description}")
+        _print_score(account.score)
     for entry in account.entries:
         click.echo(
             f"{entry.at:%Y-%m-%d %H:%M} UTC  {entry.stage:<16} {entry.outcome:<14} {entry.reason}"

@@ -18,6 +18,7 @@ COMMANDS = {
     "overrides": ("aicmo_dagster.cli.overrides", "overrides"),
     "suppress": ("aicmo_dagster.cli.leads", "suppress"),
     "export": ("aicmo_dagster.cli.export", "export"),
+    "model": ("aicmo_dagster.cli.model", "model"),
     "dev": ("aicmo_dagster.cli.dev", "dev"),
 }
 """Command to its module and name; a module is imported when its command is used."""

@@ -68,7 +68,7 @@ def raw_leads(
     return run_stage(context, workspace, clock)
 
 
-@dg.asset(**stage_arguments("scored_leads", kinds={"pandas"}), deps=[raw_leads])
+@dg.asset(**stage_arguments("scored_leads", kinds={"pandas"}), deps=[raw_leads, "score_model"])
 def scored_leads(
     context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace], clock: Clock
 ) -> dg.MaterializeResult:

@@ -6,15 +6,18 @@ Not here: the shape of frames, which the store validates before it writes them.
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 
 import dagster as dg
 
 from aicmo_dagster.defs.partitions import campaign_partitions
-from aicmo_dagster.stages import claims, routing_claims
+from aicmo_dagster.defs.resources import Clock
+from aicmo_dagster.stages import claims, model_claims, routing_claims
 from aicmo_dagster.stages.claims import Finding
 from aicmo_dagster.stages.workspace import Workspace
 
 Claim = Callable[[Workspace, str], Finding]
+ClaimAt = Callable[[Workspace, str, datetime], Finding]
 
 
 @contextmanager
@@ -25,21 +28,34 @@ def _preview_accepted() -> Iterator[None]:
         yield
 
 
-@_preview_accepted()
 def check_of(stage: str, claim: Claim, *, blocking: bool) -> dg.AssetChecksDefinition:
     """`claim` as an asset check of `stage`; one that does not block only warns."""
+    return _check(stage, claim, lambda workspace, key, _: claim(workspace, key), blocking=blocking)
 
+
+def check_at(asset: str, claim: ClaimAt) -> dg.AssetChecksDefinition:
+    """`claim`, which depends on the time, as a check of `asset` that only warns."""
+    return _check(asset, claim, claim, blocking=False)
+
+
+@_preview_accepted()
+def _check(
+    asset: str, named: Claim | ClaimAt, claim: ClaimAt, *, blocking: bool
+) -> dg.AssetChecksDefinition:
     @dg.asset_check(
-        asset=stage,
-        name=claim.__name__,
-        description=claim.__doc__,
+        asset=asset,
+        name=named.__name__,
+        description=named.__doc__,
         blocking=blocking,
         partitions_def=campaign_partitions,
     )
     def check(
-        context: dg.AssetCheckExecutionContext, workspace: dg.ResourceParam[Workspace]
+        context: dg.AssetCheckExecutionContext,
+        workspace: dg.ResourceParam[Workspace],
+        clock: Clock,
     ) -> dg.AssetCheckResult:
-        findings = {key: claim(workspace, key) for key in context.partition_keys}
+        now = clock.now()
+        findings = {key: claim(workspace, key, now) for key in context.partition_keys}
         return _result(findings, blocking=blocking)
 
     return check
@@ -102,5 +118,8 @@ CHECKS = [
     check_of("routed_leads", routing_claims.each_routed_lead_has_one_sequence, blocking=True),
     check_of("routed_leads", routing_claims.shares_are_fair, blocking=False),
     check_of("nurture_sends", claims.no_send_is_in_doubt, blocking=False),
+    check_of("scored_leads", model_claims.something_is_known_of_most_leads, blocking=False),
+    check_at("score_model", model_claims.leads_are_like_those_learned_from),
+    check_at("score_model", model_claims.expected_wins_come_true),
 ]
-"""By stage, in order."""
+"""By stage, in order; then those of scores and models."""

@@ -7,6 +7,7 @@ import pandas as pd
 
 from aicmo_dagster.defs.pictures import bars, histogram
 from aicmo_dagster.domain.qualification import funnel
+from aicmo_dagster.domain.schemas import BANDS
 from aicmo_dagster.stages.report import Report
 from aicmo_dagster.stages.summary import dispositions
 from aicmo_dagster.stages.workspace import Workspace
@@ -15,7 +16,7 @@ from aicmo_dagster.store.harvests import source_overlaps
 
 PREVIEW_COLUMNS = {
     "raw_leads": ["lead_id", "source", "seniority", "industry", "employees", "country"],
-    "scored_leads": ["lead_id", "score", "scale", "model", "contributions"],
+    "scored_leads": ["lead_id", "score", "band", "scale", "model", "contributions"],
     "qualified_leads": ["lead_id", "score", "decided_by"],
     "routed_leads": ["lead_id", "sequence", "campaign_version", "seed", "position", "score"],
     "nurture_sends": ["lead_id", "sequence", "step", "variant", "state", "due_at", "sent_at"],
@@ -67,7 +68,11 @@ def picture(
             shown = {" + ".join(names): n for names, n in islice(overlaps.items(), MOST_BARS)}
             return {"sources": bars("Leads by the sources that hold them", shown)}
         case "scored_leads":
-            return {"scores": histogram("Leads by score", frame["score"].tolist())}
+            bands = {band: int((frame["band"] == band).sum()) for band in BANDS}
+            return {
+                "scores": histogram("Leads by score", frame["score"].tolist()),
+                "bands": bars("Leads by band", bands),
+            }
         case "qualified_leads":
             return {"funnel": _qualification_funnel(workspace, report)}
         case "routed_leads":

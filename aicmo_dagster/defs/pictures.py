@@ -1,7 +1,7 @@
-"""Small pictures for the metadata: SVG bars as Markdown, which Dagster's pages show."""
+"""Small pictures for the metadata: SVG as Markdown, which Dagster's pages show."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from xml.sax.saxutils import escape
 
 import dagster as dg
@@ -9,10 +9,14 @@ import dagster as dg
 BAR_HEIGHT = 22
 BAR_WIDTH = 320
 LABEL_WIDTH = 190
+SQUARE = 280
+MARGIN = 56
 
 
 def bars(
-    title: str, counts: Mapping[str, int], limits: Mapping[str, int] | None = None
+    title: str,
+    counts: Mapping[str, int] | Mapping[str, float],
+    limits: Mapping[str, int] | None = None,
 ) -> dg.MarkdownMetadataValue:
     """A horizontal bar for each count, in the order given, within a frame as long as its limit."""
     limits = limits or {}
@@ -24,13 +28,35 @@ def bars(
     ]
     height = BAR_HEIGHT * len(rows) + 28
     width = LABEL_WIDTH + BAR_WIDTH + 70
-    svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'font-family="sans-serif" font-size="12" fill="#6b7280">'
-        f'<text x="4" y="16" font-weight="bold">{escape(title)}</text>{"".join(rows)}</svg>'
+    return _picture(title, "".join(rows), width, height)
+
+
+def calibration_plot(title: str, points: Sequence[tuple[float, float]]) -> dg.MarkdownMetadataValue:
+    """A dot for each (expected, observed) share, and the line on which they would agree."""
+    left, top, bottom = MARGIN, 30, 30 + SQUARE
+    axes = (
+        f'<rect x="{left}" y="{top}" width="{SQUARE}" height="{SQUARE}" fill="none" '
+        f'stroke="#9ca3af"/>'
+        f'<line x1="{left}" y1="{bottom}" x2="{left + SQUARE}" y2="{top}" stroke="#9ca3af" '
+        f'stroke-dasharray="4"/>'
     )
-    encoded = base64.b64encode(svg.encode()).decode()
-    return dg.MetadataValue.md(f"![{title}](data:image/svg+xml;base64,{encoded})")
+    marks = "".join(
+        f'<text x="{left + SQUARE * share:.0f}" y="{bottom + 16}" text-anchor="middle">{share}'
+        f'</text><text x="{left - 6}" y="{bottom - SQUARE * share + 4:.0f}" text-anchor="end">'
+        f"{share}</text>"
+        for share in (0, 0.5, 1)
+    )
+    dots = "".join(
+        f'<circle cx="{left + SQUARE * expected:.1f}" cy="{bottom - SQUARE * observed:.1f}" r="4" '
+        f'fill="#4f46e5"/>'
+        for expected, observed in points
+    )
+    names = (
+        f'<text x="{left + SQUARE / 2}" y="{bottom + 34}" text-anchor="middle">expected</text>'
+        f'<text x="14" y="{top + SQUARE / 2}" transform="rotate(-90 14 {top + SQUARE / 2})" '
+        f'text-anchor="middle">observed</text>'
+    )
+    return _picture(title, axes + marks + names + dots, left + SQUARE + 30, bottom + 44)
 
 
 def histogram(
@@ -55,7 +81,17 @@ def _frame(position: int, length: float) -> str:
     )
 
 
-def _bar(position: int, label: str, count: int, length: float) -> str:
+def _picture(title: str, shapes: str, width: float, height: float) -> dg.MarkdownMetadataValue:
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+        f'font-family="sans-serif" font-size="12" fill="#6b7280">'
+        f'<text x="4" y="16" font-weight="bold">{escape(title)}</text>{shapes}</svg>'
+    )
+    encoded = base64.b64encode(svg.encode()).decode()
+    return dg.MetadataValue.md(f"![{title}](data:image/svg+xml;base64,{encoded})")
+
+
+def _bar(position: int, label: str, count: float, length: float) -> str:
     top = 26 + position * BAR_HEIGHT
     shown = label if len(label) <= 30 else f"{label[:29]}…"
     return (

@@ -133,7 +133,7 @@ def run_campaign(
     done = [_outcome(result, stage) for stage in stages if _succeeded(result, stage)]
     if result.success:
         return RunOutcome(result.run_id, done, None, 0)
-    return RunOutcome(result.run_id, done, *_failure(result))
+    return RunOutcome(result.run_id, done, *run_failure(result))
 
 
 def fail_abandoned_runs(instance: dg.DagsterInstance) -> None:
@@ -174,7 +174,7 @@ def _outcome(result: dg.ExecuteInProcessResult, stage: str) -> StageOutcome:
     )
 
 
-def _failure(result: dg.ExecuteInProcessResult) -> tuple[str, int]:
+def run_failure(result: dg.ExecuteInProcessResult) -> tuple[str, int]:
     """The text of what failed, and the exit code it asks for."""
     for event in result.get_step_failure_events():
         told = event.step_failure_data.user_failure_data

@@ -10,6 +10,7 @@ import dagster as dg
 
 from aicmo_dagster.defs.assets import RETRIES_TAG
 from aicmo_dagster.defs.jobs import full_pipeline_job, lead_pipeline_job, shared_nurture_job
+from aicmo_dagster.defs.models import train_job
 from aicmo_dagster.defs.partitions import campaign_partitions
 from aicmo_dagster.defs.resources import Clock
 from aicmo_dagster.defs.runs import UNFINISHED
@@ -26,8 +27,9 @@ JOB_OF: dict[str, Any] = {
     "harvest": lead_pipeline_job,
     "follow": lead_pipeline_job,
     "nurture": shared_nurture_job,
+    "train": train_job,
 }
-PRIORITIES = {"nurture": -1, "full_pipeline": -2, "harvest": -2, "follow": -2}
+PRIORITIES = {"nurture": -1, "full_pipeline": -2, "harvest": -2, "follow": -2, "train": -3}
 """Of scheduled runs. Those that people start have 0 and go first."""
 
 _RUN_KEY = "dagster/run_key"
@@ -36,7 +38,7 @@ _WORKER_LOSSES = 2
 
 
 @dg.sensor(
-    jobs=[full_pipeline_job, lead_pipeline_job, shared_nurture_job],
+    jobs=[full_pipeline_job, lead_pipeline_job, shared_nurture_job, train_job],
     minimum_interval_seconds=SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )

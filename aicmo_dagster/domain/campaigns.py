@@ -4,6 +4,7 @@ Not here: reading YAML (`documents`), the languages of conditions (`conditions`)
 (`templates`), versions and storage (`store.campaigns`).
 """
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from functools import cache
@@ -26,6 +27,7 @@ from pydantic import (
 from aicmo_dagster.domain.conditions import Condition
 from aicmo_dagster.domain.documents import Section, nearest, require_mapping, validate
 from aicmo_dagster.domain.schemas import SENIORITIES, dtypes
+from aicmo_dagster.domain.scoring.points import ASKED, Points
 from aicmo_dagster.domain.templates import row_template
 from aicmo_dagster.errors import BadInput, Problem
 
@@ -103,6 +105,12 @@ def _rising(bounds: list[float | None]) -> list[float | None]:
     return bounds
 
 
+def _model_name(name: str) -> str:
+    if name not in ("auto", "scorecard") and not re.fullmatch(r"[0-9a-f]{4,64}", name):
+        raise ValueError("'auto', 'scorecard' or a version that 'aicmo model list' shows")
+    return name
+
+
 def _our_field(name: str) -> str:
     allowed = [field for field in dtypes("raw_leads") if field not in FURNISHED - {"domain"}]
     if name not in allowed:
@@ -128,6 +136,7 @@ Phrase = Annotated[str, Field(min_length=1)]
 Bounds = Annotated[
     list[NonNegativeFloat | None], Field(min_length=2, max_length=2), AfterValidator(_rising)
 ]
+ModelName = Annotated[str, AfterValidator(_model_name)]
 OurField = Annotated[str, AfterValidator(_our_field)]
 TheirColumn = Annotated[str, AfterValidator(_their_column), Field(min_length=1)]
 Weight = Annotated[int, Field(ge=1, le=1000)]
@@ -217,13 +226,22 @@ class Budget(Section):
 class Scoring(Section):
     """How leads are scored, and from which score on they may qualify."""
 
-    model: Literal["auto", "scorecard"] = "auto"
+    model: ModelName = "auto"
     threshold: float = Field(default=0, ge=0, le=100)
     fit: Fit = Fit()
     budget: Budget = Budget()
+    points: Points | None = None
     horizon_days: Annotated[Days, Field(ge=1)] = 90
     known_at_capture: list[str] = Field(default=[])
     ignore: list[str] = Field(default=[])
+
+    @model_validator(mode="after")
+    def _points_for_what_is_stated(self) -> Self:
+        for name in self.points.rules if self.points else ():
+            section, key = ASKED.get(name, ("", ""))
+            if section and not getattr(getattr(self, section), key):
+                raise ValueError(f"'{section}.{key}' too, since 'points' has a rule {name!r}")
+        return self
 
 
 def _leaf_or_branch(value: Any) -> str:

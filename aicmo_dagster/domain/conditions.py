@@ -59,7 +59,8 @@ class Comparison(Section):
         known = condition_fields()
         if field not in known and not (field.startswith("custom.") and len(field) > 7):
             raise ValueError(
-                f"a lead's field, 'score' or 'custom.<Their Column>'; fields: {', '.join(known)}"
+                "a lead's field, 'score', 'band' or 'custom.<Their Column>'; "
+                f"fields: {', '.join(known)}"
             )
         return field
 

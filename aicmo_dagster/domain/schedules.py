@@ -15,7 +15,7 @@ from cronsim import CronSim
 
 from aicmo_dagster.domain.campaigns import Schedule
 
-SCHEDULED = ("full_pipeline", "harvest", "nurture")
+SCHEDULED = ("full_pipeline", "harvest", "nurture", "train")
 """The jobs that a schedule starts. Of two due at once, the earlier here is asked for first."""
 
 _CLEAR = timedelta(hours=3)

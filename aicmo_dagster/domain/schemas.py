@@ -40,6 +40,9 @@ SENIORITIES = (
 ADDRESS_KINDS = ("disposable", "role", "free", "company")
 """What an address may be, the telling ones first: nobody's for long, many people's, anybody's."""
 
+BANDS = ("A", "B", "C", "D")
+"""Bands of rank among the leads that arrived together, best first."""
+
 SEND_STATES = (
     "planned",
     "claimed",
@@ -139,13 +142,23 @@ class RawLeads(Stage):
 class ScoredLeads(Stage):
     """Every lead with its score and what makes it up."""
 
-    score: Series[Real] = pa.Field(ge=0, le=100, description="0-100; the sum of its contributions.")
+    score: Series[Real] = pa.Field(
+        ge=0, le=100, description="0-100: points, or 100 times the probability of being won."
+    )
+    band: Series[Text] = pa.Field(
+        nullable=True,
+        isin=BANDS,
+        description="Rank among the leads that arrived together: A is the top tenth.",
+    )
     scale: Series[Text] = pa.Field(
         isin=("points", "probability"), description="What the score counts."
     )
     model: Series[Text] = pa.Field(description="Version of the scorecard or model.")
+    base: Series[Real] = pa.Field(
+        nullable=True, description="Logit that every lead starts from; missing for points."
+    )
     contributions: Series[Text] = pa.Field(
-        description="JSON: feature to points; the points sum to the score."
+        description="JSON: dimension to points, which sum to the score, or logits beside the base."
     )
 
 
@@ -246,4 +259,4 @@ def field_kinds() -> dict[str, str]:
         for name, dtype in dtypes("raw_leads").items()
         if name not in ("custom", "origins")
     }
-    return {**raw, "score": "number"}
+    return {**raw, "score": "number", "band": "text"}

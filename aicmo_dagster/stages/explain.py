@@ -1,19 +1,28 @@
 """Everything that was decided about one lead, oldest first. Not here: how it is shown."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
+from aicmo_dagster.domain.campaigns import Scoring
 from aicmo_dagster.domain.provenance import SEPARATOR
-from aicmo_dagster.domain.scoring.scorecard import FEATURES
+from aicmo_dagster.domain.scoring.catalogue import BY_NAME
+from aicmo_dagster.domain.scoring.dimensions import Dimension
+from aicmo_dagster.domain.scoring.explanation import Explanation, explain_score
+from aicmo_dagster.domain.scoring.features import features
+from aicmo_dagster.domain.scoring.model_documents import from_document
+from aicmo_dagster.domain.scoring.model_frames import model_columns
+from aicmo_dagster.domain.scoring.scorecard import VERSION
 from aicmo_dagster.stages.grounds import grounds
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.decisions import history
-from aicmo_dagster.store.leads import find_lead, read_leads, read_score
+from aicmo_dagster.store.leads import find_lead, read_lead_rows, read_leads, read_score
 from aicmo_dagster.store.ledger import sends_of_lead
+from aicmo_dagster.store.models import find_model
 from aicmo_dagster.store.overrides import overrides_of_lead
 from aicmo_dagster.store.provider_answers import answers_of_lead
 
@@ -30,22 +39,12 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Score:
-    """The score as it stands, and what makes it up: (points, feature, description), most first."""
-
-    score: float
-    scale: str
-    model: str
-    contributions: tuple[tuple[float, str, str], ...]
-
-
-@dataclass(frozen=True)
 class Account:
     """The whole story of one lead in one campaign: its score now, and its history."""
 
     campaign: str
     lead_id: str
-    score: Score | None
+    score: Explanation | None
     entries: list[Entry]
 
     def as_document(self) -> dict[str, Any]:
@@ -54,9 +53,12 @@ class Account:
         return {**asdict(self), "entries": entries}
 
 
-def explain_lead(workspace: Workspace, key: str, named: str) -> Account:
-    """The account of the lead that `named` (an id or an address) is."""
-    workspace.campaign(key)
+def explain_lead(workspace: Workspace, key: str, named: str, now: datetime) -> Account:
+    """The account of the lead that `named` (an id or an address) is.
+
+    Its score is the stored one; the values told with the reasons are those of `now`.
+    """
+    scoring = workspace.campaign(key).campaign.scoring
     with workspace.database.read() as connection:
         lead_id = find_lead(connection, key, named)
         entries = [
@@ -66,7 +68,7 @@ def explain_lead(workspace: Workspace, key: str, named: str) -> Account:
             *_overridden(connection, key, lead_id),
             *_sent(connection, key, lead_id),
         ]
-        score = _score(connection, key, lead_id)
+        score = _score(connection, key, lead_id, scoring, now)
     return Account(key, lead_id, score, sorted(entries, key=lambda entry: entry.at))
 
 
@@ -108,17 +110,22 @@ def _answered(connection: sa.Connection, key: str, lead_id: str) -> list[Entry]:
     ]
 
 
-def _score(connection: sa.Connection, key: str, lead_id: str) -> Score | None:
+def _score(
+    connection: sa.Connection, key: str, lead_id: str, scoring: Scoring, now: datetime
+) -> Explanation | None:
     row = read_score(connection, key, lead_id)
     if row is None:
         return None
-    points = json.loads(row["contributions"])
-    described = {feature.name: feature.description for feature in FEATURES}
-    contributions = tuple(
-        (points[name], name, described.get(name, ""))
-        for name in sorted(points, key=points.get, reverse=True)
-    )
-    return Score(row["score"], row["scale"], row["model"], contributions)
+    lead = read_lead_rows(connection, key, [lead_id])
+    dimensions: Mapping[str, Dimension] = BY_NAME
+    if row["model"] == VERSION:
+        columns = features(lead, scoring, now)
+    else:
+        model = from_document(find_model(connection, key, row["model"]).document)
+        dimensions = {dimension.name: dimension for dimension in model.dimensions}
+        columns = model_columns(model, lead, scoring, now)
+    values = {str(name): column.iloc[0] for name, column in columns.items()}
+    return explain_score(row, json.loads(row["contributions"]), dimensions, values)
 
 
 def _decided(connection: sa.Connection, key: str, lead_id: str) -> list[Entry]:

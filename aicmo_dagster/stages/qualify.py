@@ -63,12 +63,12 @@ def judge(
 def leads_with_scores(
     connection: sa.Connection, key: str, lead_id: str | None = None
 ) -> pd.DataFrame:
-    """The raw leads of a campaign with score, model and engagement, where they have been scored.
+    """The raw leads of a campaign, where scored, with score, band, model and engagement.
 
     Of all leads, unless one is named.
     """
     raw = read_frame(connection, "raw_leads", key, lead_id=lead_id)
-    columns = ["lead_id", "score", "model"]
+    columns = ["lead_id", "score", "band", "model"]
     scored = read_frame(connection, "scored_leads", key, columns, lead_id=lead_id)
     return with_engagement(connection, key, raw.merge(scored, on="lead_id", how="inner"))
 

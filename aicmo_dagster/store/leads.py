@@ -4,10 +4,13 @@ import json
 from collections.abc import Collection
 from typing import Any
 
+import pandas as pd
 import sqlalchemy as sa
 
+from aicmo_dagster.domain.schemas import dtypes
 from aicmo_dagster.domain.tokens import normal_address
 from aicmo_dagster.errors import AicmoError
+from aicmo_dagster.store.database import fetch_frame
 from aicmo_dagster.store.tables import FRAME_TABLES, lead_aliases
 
 _RAW = FRAME_TABLES["raw_leads"]
@@ -20,6 +23,15 @@ def read_leads(
     query = sa.select(_RAW).where(_RAW.c.campaign == campaign, _RAW.c.lead_id.in_(lead_ids))
     rows = connection.execute(query).mappings()
     return {row["lead_id"]: {**row, "custom": json.loads(row["custom"])} for row in rows}
+
+
+def read_lead_rows(
+    connection: sa.Connection, campaign: str, lead_ids: Collection[str]
+) -> pd.DataFrame:
+    """The rows of `raw_leads` of a few leads, typed as its schema says."""
+    columns = [_RAW.c[name] for name in dtypes("raw_leads")]
+    query = sa.select(*columns).where(_RAW.c.campaign == campaign, _RAW.c.lead_id.in_(lead_ids))
+    return fetch_frame(connection, query.order_by(_RAW.c.lead_id))
 
 
 def find_lead(connection: sa.Connection, campaign: str, named: str) -> str:
@@ -50,3 +62,14 @@ def read_score(connection: sa.Connection, campaign: str, lead_id: str) -> dict[s
     query = sa.select(scored).where(scored.c.campaign == campaign, scored.c.lead_id == lead_id)
     row = connection.execute(query).mappings().one_or_none()
     return dict(row) if row else None
+
+
+def outcome_counts(connection: sa.Connection, campaign: str) -> tuple[int, int, int]:
+    """How many leads of the campaign were won, how many lost, and of how many it is not known."""
+    query = (
+        sa.select(_RAW.c.won, sa.func.count())
+        .where(_RAW.c.campaign == campaign)
+        .group_by(_RAW.c.won)
+    )
+    counts: dict[bool | None, int] = dict(list(connection.execute(query)))
+    return counts.get(True, 0), counts.get(False, 0), counts.get(None, 0)

@@ -402,13 +402,14 @@ person_aliases = sa.Table(
 models = sa.Table(
     "models",
     metadata,
-    sa.Column("version", sa.Text(), primary_key=True),
-    sa.Column("campaign", sa.Text(), nullable=False, index=True),
+    sa.Column("campaign", sa.Text(), nullable=False),
+    sa.Column("version", sa.Text(), nullable=False),
     sa.Column("kind", sa.Text(), nullable=False),
     sa.Column("state", sa.Text(), nullable=False),
     sa.Column("document", sa.Text(), nullable=False),
     sa.Column("metrics", sa.Text(), nullable=False),
     sa.Column("trained_at", UtcInstant(), nullable=False),
+    sa.PrimaryKeyConstraint("campaign", "version"),
 )
 
 clocks = sa.Table(
@@ -474,3 +475,16 @@ sa.Index(
     stage_results.c.stage,
     stage_results.c.finished_at,
 )
+
+model_changes = sa.Table(
+    "model_changes",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
+    sa.Column("campaign", sa.Text(), nullable=False),
+    sa.Column("version", sa.Text(), nullable=False),
+    sa.Column("state", sa.Text(), nullable=False),
+    sa.Column("reason", sa.Text(), nullable=False),
+    sa.Column("decided_by", sa.Text(), nullable=False),
+    sa.Column("decided_at", UtcInstant(), nullable=False),
+)
+sa.Index("ix_model_changes_campaign", model_changes.c.campaign, model_changes.c.id)

@@ -72,7 +72,7 @@ def test_a_campaign_is_checked_applied_run_and_explained(aicmo: Aicmo, document:
         "routed_leads",
         "nurture_sends",
     ]
-    points = sum(contribution[0] for contribution in told["score"]["contributions"])
+    points = sum(reason["contribution"] for reason in told["score"]["contributions"])
     assert points == pytest.approx(told["score"]["score"], abs=1e-9)
     assert "score now" in aicmo("explain", "spring", told["lead_id"]).output
 

@@ -8,11 +8,15 @@ import pyarrow
 
 from aicmo_dagster.domain.schemas import dtypes
 
-TYPES = {**dtypes("raw_leads"), "score": pd.ArrowDtype(pyarrow.float64())}
+TYPES = {
+    **dtypes("raw_leads"),
+    "score": pd.ArrowDtype(pyarrow.float64()),
+    "band": pd.ArrowDtype(pyarrow.string()),
+}
 
 
 def lead_columns(columns: dict[str, Sequence[Any]]) -> pd.DataFrame:
-    """Columns of leads, or their score, with the types that they have everywhere."""
+    """Columns of leads, or their score and band, with the types that they have everywhere."""
     return pd.DataFrame(
         {name: pd.array(list(values), TYPES[name]) for name, values in columns.items()}
     )

@@ -143,6 +143,7 @@ STEPS = ("sequences", "executives", "steps")
 RULE = ("qualification", "rules", 0)
 TREE = ("qualification", "tree")
 CSV = ("sources", 0)
+POINTS = ("scoring", "points")
 
 REFUSED: dict[str, tuple[Place, object, str, str]] = {
     "a misspelt section": (("scorring",), {}, "scorring", "'scoring'"),
@@ -195,6 +196,61 @@ REFUSED: dict[str, tuple[Place, object, str, str]] = {
     "a list for text": (("name",), ["a"], "name", "string"),
     "a mapping for a list": (("sources",), {}, "sources", "a list"),
     "a threshold beyond the scale": (("scoring", "threshold"), 101, "scoring.threshold", "100"),
+    "a point rule for no dimension": (
+        POINTS,
+        {"rules": {"titel_match": {"points": 5}}},
+        "scoring.points.rules",
+        "'title_match'",
+    ),
+    "a point rule for a category": (
+        POINTS,
+        {"rules": {"industry": {"points": 5}}},
+        "scoring.points.rules",
+        "'industry_match'",
+    ),
+    "both ways of ageing": (
+        POINTS,
+        {"rules": {"engaged": {"points": 5, "half_life_days": 9, "within_days": 9}}},
+        "scoring.points.rules.engaged",
+        "not both",
+    ),
+    "ageing of what nobody does": (
+        POINTS,
+        {"rules": {"title_match": {"points": 5, "within_days": 9}}},
+        "scoring.points.rules",
+        "nothing a lead does",
+    ),
+    "an amount without its measure": (
+        POINTS,
+        {"rules": {"visits": {"points": 5}}},
+        "scoring.points.rules",
+        "'full_at'",
+    ),
+    "a measure of a truth": (
+        POINTS,
+        {"rules": {"engaged": {"points": 5, "full_at": 2}}},
+        "scoring.points.rules",
+        "yes or no",
+    ),
+    "points for what is not stated": (
+        ("scoring",),
+        {"points": {"rules": {"technology_match": {"points": 5}}}},
+        "scoring",
+        "'budget.technologies' too",
+    ),
+    "more points than the scale has": (
+        POINTS,
+        {"rules": {"engaged": {"points": 101}}},
+        "scoring.points.rules.engaged.points",
+        "100",
+    ),
+    "a cap of no family": (
+        POINTS,
+        {"rules": {"engaged": {"points": 5}}, "families": {"fits": 5}},
+        "scoring.points.families.fits",
+        "'fit'",
+    ),
+    "no point rules": (POINTS, {"rules": {}}, "scoring.points.rules", "at least 1"),
     "bounds of three": (("scoring", "fit", "employees"), [1, 2, 3], "scoring.fit.employees", "2"),
     "bounds that fall": (
         ("scoring", "fit", "employees"),
@@ -554,7 +610,8 @@ def test_a_refusal_reads_well() -> None:
 
     assert str(told) == (
         "spring.yaml: scoring.treshold: found unknown key 'treshold'; expected 'threshold' "
-        "(allowed here: model, threshold, fit, budget, horizon_days, known_at_capture, ignore)"
+        "(allowed here: model, threshold, fit, budget, points, horizon_days, known_at_capture, "
+        "ignore)"
     )
 
 

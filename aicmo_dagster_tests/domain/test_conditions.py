@@ -51,6 +51,7 @@ OSLO = {
     "city": "Oslo",
     "employees": 51,
     "score": 59.96,
+    "band": "B",
     "Time Spent": "300",
     "last_engaged_at": pd.Timestamp("2026-03-02T09:00:00Z"),
 }
@@ -71,6 +72,8 @@ HOLDING: dict[str, tuple[dict[str, Any], bool]] = {
     "the upper bound": ({"field": "employees", "op": "between", "value": [1, 51]}, True),
     "beyond the bounds": ({"field": "employees", "op": "between", "value": [52, 60]}, False),
     "a fraction for a whole number": ({"field": "employees", "op": ">", "value": 50.5}, True),
+    "one band of two": ({"field": "band", "op": "in", "value": ["A", "B"]}, True),
+    "another band": ({"field": "band", "op": "==", "value": "A"}, False),
     "a score just below": ({"field": "score", "op": ">=", "value": 60}, False),
     "numbers in a list": ({"field": "employees", "op": "in", "value": [7, 51.0]}, True),
     "a number as text": ({"field": "custom.Time Spent", "op": ">=", "value": 300}, True),

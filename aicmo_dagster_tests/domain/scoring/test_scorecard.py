@@ -1,5 +1,6 @@
 import json
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pandas as pd
@@ -11,11 +12,13 @@ from aicmo_dagster.domain.addresses import FREE_MAIL
 from aicmo_dagster.domain.campaigns import Scoring
 from aicmo_dagster.domain.documents import validate
 from aicmo_dagster.domain.schemas import ScoredLeads
-from aicmo_dagster.domain.scoring.scorecard import FEATURES, score
-from aicmo_dagster_tests.domain.lead_columns import lead_columns
+from aicmo_dagster.domain.scoring.catalogue import BY_NAME
+from aicmo_dagster.domain.scoring.points import BUILT_IN
+from aicmo_dagster.domain.scoring.scorecard import score
+from aicmo_dagster_tests.domain.lead_columns import TYPES, lead_columns
 from aicmo_dagster_tests.samples import NOON, lead_id, raw_leads
 
-WEIGHTS = {feature.name: feature.weight for feature in FEATURES}
+WEIGHTS = {name: rule.points for name, rule in BUILT_IN.items()}
 
 STATED: dict[str, dict[str, Any]] = {
     "titles": {"fit": {"titles": ["revenue operations", "head of sales"]}},
@@ -64,7 +67,7 @@ def points(stated: Scoring, **columns: Any) -> dict[str, float]:
 
 def lead(**columns: Any) -> pd.DataFrame:
     """One lead of whom nothing is known but `columns`."""
-    known = dict.fromkeys(IDEAL) | {"lead_id": lead_id(1)} | columns
+    known = dict.fromkeys(IDEAL) | {"lead_id": lead_id(1), "first_seen_at": NOON} | columns
     return lead_columns({name: [value] for name, value in known.items()})
 
 
@@ -100,6 +103,13 @@ COLUMNS = {
 }
 
 
+def some_leads(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """A lead of each row of `COLUMNS`."""
+    columns = {name: [row[name] for row in rows] for name in COLUMNS}
+    ids = [lead_id(n) for n in range(len(rows))]
+    return lead_columns({"lead_id": ids, "first_seen_at": [NOON] * len(rows), **columns})
+
+
 @settings(derandomize=True, deadline=None, max_examples=40)
 @given(
     st.sets(st.sampled_from(sorted(STATED))),
@@ -108,12 +118,10 @@ COLUMNS = {
 def test_contributions_sum_to_a_score_between_0_and_100(
     stated: set[str], rows: list[dict[str, Any]]
 ) -> None:
-    columns = {name: [row[name] for row in rows] for name in COLUMNS}
-    leads = lead_columns({"lead_id": [lead_id(n) for n in range(len(rows))], **columns})
-    scored = score(leads, scoring(*stated), NOON)
+    scored = score(some_leads(rows), scoring(*stated), NOON)
 
     ScoredLeads.validate(scored)
-    assert scored["lead_id"].tolist() == leads["lead_id"].tolist()
+    assert scored["lead_id"].tolist() == [lead_id(n) for n in range(len(rows))]
     for total, text in zip(scored["score"], scored["contributions"], strict=True):
         contributions = json.loads(text)
         assert abs(sum(contributions.values()) - total) < 1e-9
@@ -247,3 +255,122 @@ def test_the_index_of_the_frame_does_not_matter() -> None:
     found = score(shuffled, ALL, NOON).set_index("lead_id")["score"]
 
     assert found.to_dict() == expected.to_dict()
+
+
+def own(rules: dict[str, Any], **parts: Any) -> Scoring:
+    """A section that states everything and has a scorecard of its own."""
+    document: dict[str, Any] = {"fit": {}, "budget": {}, "points": {"rules": rules, **parts}}
+    for content in STATED.values():
+        for section, stated in content.items():
+            document[section] |= stated
+    return validate(Scoring, document, "x")
+
+
+def test_points_of_a_campaigns_own_are_as_written_and_only_they_count() -> None:
+    rules = own({"title_match": {"points": 30}, "visits": {"points": 8, "full_at": 4}})
+
+    assert points(rules, **IDEAL | {"visits": 3}) == {"title_match": 30, "visits": 6}
+
+
+def test_a_rule_takes_points_away_but_no_score_falls_below_zero() -> None:
+    rules = own({"role_address": {"points": -20}, "country_known": {"points": 15}})
+    scored = score(lead(email="info@acme.example", country="NO"), rules, NOON)
+
+    assert scored["score"].tolist() == [0.0]
+    assert json.loads(scored["contributions"][0]) == {"role_address": -15, "country_known": 15}
+
+
+def test_a_familys_cap_takes_from_its_rules_in_proportion() -> None:
+    rules = {
+        "engaged": {"points": 10},
+        "visits": {"points": 30, "full_at": 10},
+        "title_match": {"points": 20},
+    }
+
+    assert points(own(rules, families={"engagement": 20}), **IDEAL) == {
+        "engaged": 5,
+        "visits": 15,
+        "title_match": 20,
+    }
+
+
+def test_the_whole_score_has_a_cap() -> None:
+    rules = {"title_match": {"points": 60}, "visits": {"points": 30, "full_at": 10}}
+    capped = score(lead(**IDEAL), own(rules, most=45), NOON)
+
+    assert capped["score"].tolist() == [45.0]
+    assert json.loads(capped["contributions"][0]) == {"title_match": 30, "visits": 15}
+
+
+DAYS = [0, 9, 10, 11, 20, 400]
+
+
+def aged(rule: dict[str, Any], name: str = "visits") -> list[float]:
+    """What a rule gives a lead that last did something so many `DAYS` ago."""
+    stated = own({name: rule})
+    return [
+        points(stated, **IDEAL | {"last_engaged_at": NOON - timedelta(days=days)}).get(name, 0)
+        for days in DAYS
+    ]
+
+
+def test_points_decay_by_halves() -> None:
+    rule = {"points": 40, "full_at": 10, "half_life_days": 10}
+
+    assert aged(rule) == pytest.approx([40, 21.4355, 20, 18.6607, 10, 0], abs=1e-4)
+    assert aged({"points": 40, "half_life_days": 10}, "recent_engagement") == aged(rule)
+
+
+def test_points_vanish_after_their_time_frame() -> None:
+    rule = {"points": 40, "full_at": 10, "within_days": 10}
+
+    assert aged(rule) == [40, 40, 40, 0, 0, 0]
+    assert aged({"points": 40, "within_days": 10}, "recent_engagement") == aged(rule)
+
+
+def test_what_has_no_date_is_in_no_time_frame() -> None:
+    rules = own({"visits": {"points": 40, "full_at": 10, "within_days": 10}})
+
+    assert points(rules, visits=10) == {}
+
+
+RULES = st.dictionaries(
+    st.sampled_from(["title_match", "country_known", "role_address", "engaged", "own_domain"]),
+    st.integers(-100, 100).map(lambda n: {"points": n / 3}),
+    min_size=1,
+)
+
+
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(
+    RULES,
+    st.dictionaries(st.sampled_from(["fit", "engagement", "data_quality"]), st.floats(0, 100)),
+    st.floats(0.5, 100),
+    st.lists(st.fixed_dictionaries(COLUMNS), min_size=1, max_size=4),
+)
+def test_caps_hold_and_the_contributions_still_sum_exactly(
+    rules: dict[str, Any],
+    families: dict[str, float],
+    most: float,
+    rows: list[dict[str, Any]],
+) -> None:
+    scored = score(some_leads(rows), own(rules, families=families, most=most), NOON)
+
+    ScoredLeads.validate(scored)
+    for total, text in zip(scored["score"], scored["contributions"], strict=True):
+        given = json.loads(text)
+        assert round(sum(Decimal(str(value)) for value in given.values()), 4) == Decimal(str(total))
+        assert total <= most + 1e-4
+        for family, cap in families.items():
+            gained = [v for name, v in given.items() if BY_NAME[name].family == family]
+            assert sum(gained) <= cap + 2e-4
+
+
+def test_the_band_ranks_leads_that_arrived_together() -> None:
+    leads = raw_leads(40, visits=[*range(11), *[10] * 9, *range(5, 25)])
+    weeks = [NOON] * 20 + [NOON + timedelta(days=7)] * 20
+    rules = own({"visits": {"points": 50, "full_at": 50}})
+    scored = score(leads.assign(first_seen_at=pd.array(weeks, TYPES["first_seen_at"])), rules, NOON)
+
+    assert "".join(scored["band"][:20]) == "D" * 10 + "C" * 10
+    assert "".join(scored["band"][20:]) == "D" * 10 + "C" * 5 + "B" * 3 + "A" * 2

@@ -1,0 +1,1 @@
+"""How the dimensions of each family are measured, one module a family."""
