@@ -41,6 +41,9 @@ class Settings:
         configured_secret_key: AICMO_SECRET_KEY, if it is set.
         apollo: Apollo; a campaign may use it if there is a key.
         dropcontact: Dropcontact, likewise.
+        inbound_url: Where replies and bounces arrive: an IMAP folder or a Maildir.
+        trusted_proxies: Addresses and networks, separated by commas, of the proxies whose word is
+            taken for a client's address.
     """
 
     home: Path
@@ -51,6 +54,8 @@ class Settings:
     configured_secret_key: str | None = field(default=None, repr=False)
     apollo: Provider = Provider("https://api.apollo.io/api/v1")
     dropcontact: Provider = Provider("https://api.dropcontact.com/v1")
+    inbound_url: str | None = field(default=None, repr=False)
+    trusted_proxies: str = ""
 
     def process_environment(self) -> dict[str, str]:
         """The variables that make a child process, wherever it starts, see these settings.
@@ -68,6 +73,8 @@ class Settings:
             "AICMO_APOLLO_URL": self.apollo.url,
             "AICMO_DROPCONTACT_API_KEY": self.dropcontact.api_key,
             "AICMO_DROPCONTACT_URL": self.dropcontact.url,
+            "AICMO_INBOUND_URL": self.inbound_url,
+            "AICMO_TRUSTED_PROXIES": self.trusted_proxies,
         }
         return {name: value or "" for name, value in variables.items()}
 
@@ -75,6 +82,11 @@ class Settings:
     def outbox(self) -> Path:
         """The folder that mail goes to when no SMTP server is set."""
         return self.home / "outbox"
+
+    @property
+    def spool(self) -> Path:
+        """The folder of events that are not in the database yet."""
+        return self.home / "spool"
 
     def secret_key(self) -> bytes:
         """The key that signs links and names messages; made once in `home` unless one is set.
@@ -110,6 +122,8 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         configured_secret_key=environment.get("AICMO_SECRET_KEY") or None,
         apollo=_provider(environment, "APOLLO", Settings.apollo),
         dropcontact=_provider(environment, "DROPCONTACT", Settings.dropcontact),
+        inbound_url=environment.get("AICMO_INBOUND_URL") or None,
+        trusted_proxies=environment.get("AICMO_TRUSTED_PROXIES") or "",
     )
 
 

@@ -17,6 +17,7 @@ COMMANDS = {
     "override": ("aicmo_dagster.cli.leads", "override"),
     "suppress": ("aicmo_dagster.cli.leads", "suppress"),
     "export": ("aicmo_dagster.cli.export", "export"),
+    "api": ("aicmo_dagster.cli.api", "api"),
     "dev": ("aicmo_dagster.cli.dev", "dev"),
 }
 """Command to its module and name; a module is imported when its command is used."""
