@@ -62,18 +62,6 @@ def add_event(
     return connection.execute(_unless_known(connection).values(**row)).rowcount == 1
 
 
-def judgeable(connection: sa.Connection, campaign: str) -> pd.DataFrame:
-    """Events of the campaign that may be a machine's: id, lead_id, kind, step, client's traits."""
-    names = ("id", "lead_id", "kind", "step", "happened_at", "link", "method", "agent")
-    client = sa.func.coalesce(_EVENTS.client, _EVENTS.client_network).label("client")
-    statement = (
-        sa.select(*(_EVENTS[name] for name in names), client)
-        .where(_EVENTS.campaign == campaign, _EVENTS.kind.in_(JUDGED))
-        .order_by(_EVENTS.id)
-    )
-    return fetch_frame(connection, statement)
-
-
 def events_of_kind(connection: sa.Connection, campaign: str, kinds: Iterable[str]) -> pd.DataFrame:
     """Events of these kinds: id, lead_id, kind, step, happened_at, detail."""
     names = ("id", "lead_id", "kind", "step", "happened_at", "detail")
