@@ -84,6 +84,16 @@ def events_of_lead(connection: sa.Connection, campaign: str, lead_id: str) -> li
     return [{**row, "detail": json.loads(row["detail"])} for row in rows]
 
 
+def instants_of(
+    connection: sa.Connection, campaign: str, lead_id: str, kind: str
+) -> list[datetime]:
+    """When the lead's events of this kind happened, the first first."""
+    query = sa.select(_EVENTS.happened_at).where(
+        _EVENTS.campaign == campaign, _EVENTS.lead_id == lead_id, _EVENTS.kind == kind
+    )
+    return list(connection.scalars(query.order_by(_EVENTS.happened_at)))
+
+
 def whole_clients(
     connection: sa.Connection, before: datetime, limit: int
 ) -> list[tuple[int, str, str]]:
