@@ -17,6 +17,8 @@ COMMANDS = {
     "override": ("aicmo_dagster.cli.leads", "override"),
     "suppress": ("aicmo_dagster.cli.leads", "suppress"),
     "export": ("aicmo_dagster.cli.export", "export"),
+    "erase": ("aicmo_dagster.cli.erase", "erase"),
+    "handoff": ("aicmo_dagster.cli.handoff", "handoff"),
     "api": ("aicmo_dagster.cli.api", "api"),
     "dev": ("aicmo_dagster.cli.dev", "dev"),
 }

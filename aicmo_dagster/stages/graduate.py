@@ -137,7 +137,7 @@ class _Handing:
         paused = set(overridden.loc[overridden["action"] == "pause", "lead_id"])
         for other in colleagues(self._connection, self._key, lead_id):
             if other not in paused:
-                reason = f"its colleague {lead_id} was handed to sales"
+                reason = "a colleague was handed to sales"
                 add_override(
                     self._connection, self._key, other, "pause", reason, "graduation", self._now
                 )

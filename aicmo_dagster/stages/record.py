@@ -16,7 +16,7 @@ from aicmo_dagster.store.events import (
     event_of,
     whole_clients,
 )
-from aicmo_dagster.store.recipients import recipient
+from aicmo_dagster.store.recipients import present_ids, recipient
 from aicmo_dagster.store.spool import Record, drain
 from aicmo_dagster.store.suppressions import suppress
 
@@ -79,7 +79,13 @@ def cut_old_clients(workspace: Workspace, now: datetime) -> int:
 def _apply(connection: sa.Connection, secret_key: bytes, records: list[dict[str, Any]]) -> None:
     """Plain events in bulk, unsubscriptions each with its suppression."""
     plain = [event_of(each) for each in records if each["kind"] != UNSUBSCRIBE]
-    add_events(connection, plain)
+    now_called = present_ids(connection, {(row["campaign"], row["lead_id"]) for row in plain})
+    # What a lead that was erased did meanwhile must not bring it back.
+    known = [row for row in plain if (row["campaign"], row["lead_id"]) in now_called]
+    add_events(
+        connection,
+        [row | {"lead_id": now_called[row["campaign"], row["lead_id"]]} for row in known],
+    )
     for each in records:
         if each["kind"] == UNSUBSCRIBE:
             unsubscribe(

@@ -12,6 +12,7 @@ from aicmo_dagster.store.tables import FRAME_TABLES, lead_aliases, nurture_sends
 
 _RAW = FRAME_TABLES["raw_leads"].c
 _SENDS = nurture_sends.c
+_CHUNK = 10_000
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,24 @@ def recipient(connection: sa.Connection, campaign: str, lead_id: str) -> Recipie
     now_called = connection.scalar(alias) or lead_id
     address = sa.select(_RAW.email).where(_RAW.campaign == campaign, _RAW.lead_id == now_called)
     return Recipient(campaign, now_called, connection.scalar(address))
+
+
+def present_ids(
+    connection: sa.Connection, named: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], str]:
+    """(campaign, id) of a lead to the id it has now; leads that are gone are left out."""
+    found: dict[tuple[str, str], str] = {}
+    for campaign in {campaign for campaign, _ in named}:
+        ids = [lead_id for owner, lead_id in named if owner == campaign]
+        for start in range(0, len(ids), _CHUNK):
+            chunk = ids[start : start + _CHUNK]
+            own = sa.select(_RAW.lead_id).where(_RAW.campaign == campaign, _RAW.lead_id.in_(chunk))
+            merged = sa.select(lead_aliases.c.alias, lead_aliases.c.lead_id).where(
+                lead_aliases.c.campaign == campaign, lead_aliases.c.alias.in_(chunk)
+            )
+            found |= {(campaign, row.alias): row.lead_id for row in connection.execute(merged)}
+            found |= {(campaign, lead_id): lead_id for lead_id in connection.scalars(own)}
+    return found
 
 
 def recipient_of_message(
