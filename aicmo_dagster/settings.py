@@ -3,6 +3,9 @@
 Everything else is handed a `Settings`; nothing here opens a database or a network connection.
 """
 
+import base64
+import hashlib
+import hmac
 import os
 import re
 import secrets
@@ -53,6 +56,12 @@ class Settings:
         apollo: Apollo; a campaign may use it if there is a key.
         dropcontact: Dropcontact, likewise.
         dkim: How mail is signed; none means that it is not, or that the mail server does it.
+        inbound_url: Where replies and bounces arrive: an IMAP folder or a Maildir.
+        trusted_proxies: Addresses and networks, separated by commas, of the proxies whose word is
+            taken for a client's address.
+        hubspot: HubSpot; a campaign may hand over to it if there is a key.
+        configured_webhook_secret: AICMO_WEBHOOK_SECRET, if it is set.
+        allow_private_urls: Whether leads may be handed over to addresses inside.
     """
 
     home: Path
@@ -64,6 +73,11 @@ class Settings:
     apollo: Provider = Provider("https://api.apollo.io/api/v1")
     dropcontact: Provider = Provider("https://api.dropcontact.com/v1")
     dkim: Dkim | None = None
+    inbound_url: str | None = field(default=None, repr=False)
+    trusted_proxies: str = ""
+    hubspot: Provider = Provider("https://api.hubapi.com")
+    configured_webhook_secret: str | None = field(default=None, repr=False)
+    allow_private_urls: bool = False
 
     def process_environment(self) -> dict[str, str]:
         """The variables that make a child process, wherever it starts, see these settings.
@@ -86,6 +100,12 @@ class Settings:
             "AICMO_DKIM_DOMAIN": self.dkim and self.dkim.domain,
             "AICMO_DKIM_SELECTOR": self.dkim and self.dkim.selector,
             "AICMO_DKIM_KEY_FILE": self.dkim and str(self.dkim.key_file),
+            "AICMO_INBOUND_URL": self.inbound_url,
+            "AICMO_TRUSTED_PROXIES": self.trusted_proxies,
+            "AICMO_HUBSPOT_API_KEY": self.hubspot.api_key,
+            "AICMO_HUBSPOT_URL": self.hubspot.url,
+            "AICMO_WEBHOOK_SECRET": self.configured_webhook_secret,
+            "AICMO_ALLOW_PRIVATE_URLS": "1" if self.allow_private_urls else None,
         }
         return {name: value or "" for name, value in variables.items()}
 
@@ -93,6 +113,11 @@ class Settings:
     def outbox(self) -> Path:
         """The folder that mail goes to when no SMTP server is set."""
         return self.home / "outbox"
+
+    @property
+    def spool(self) -> Path:
+        """The folder of events that are not in the database yet."""
+        return self.home / "spool"
 
     def secret_key(self) -> bytes:
         """The key that signs links and names messages; made once in `home` unless one is set.
@@ -112,6 +137,24 @@ class Settings:
             )
         return key
 
+    def webhook_secret(self) -> str:
+        """What webhooks are signed with, in the form that Standard Webhooks prescribes.
+
+        Raises:
+            BadInput: If AICMO_WEBHOOK_SECRET is none.
+        """
+        if self.configured_webhook_secret is None:
+            derived = hmac.new(self.secret_key(), b"webhook secret", hashlib.sha256).digest()
+            return f"whsec_{base64.b64encode(derived).decode()}"
+        try:
+            key = base64.b64decode(self.configured_webhook_secret.removeprefix("whsec_"))
+        except ValueError:
+            key = b""
+        if not 24 <= len(key) <= 64:
+            expected = "whsec_ and 24 to 64 octets in base64"
+            raise BadInput(Problem("AICMO_WEBHOOK_SECRET", "", "something else", expected))
+        return self.configured_webhook_secret
+
 
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Settings from `environment`, else from the process's own and `.env`; makes `home`."""
@@ -129,6 +172,11 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         apollo=_provider(environment, "APOLLO", Settings.apollo),
         dropcontact=_provider(environment, "DROPCONTACT", Settings.dropcontact),
         dkim=_dkim(environment),
+        inbound_url=environment.get("AICMO_INBOUND_URL") or None,
+        trusted_proxies=environment.get("AICMO_TRUSTED_PROXIES") or "",
+        hubspot=_provider(environment, "HUBSPOT", Settings.hubspot),
+        configured_webhook_secret=environment.get("AICMO_WEBHOOK_SECRET") or None,
+        allow_private_urls=environment.get("AICMO_ALLOW_PRIVATE_URLS") == "1",
     )
 
 

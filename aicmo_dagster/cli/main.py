@@ -19,6 +19,9 @@ COMMANDS = {
     "suppress": ("aicmo_dagster.cli.leads", "suppress"),
     "export": ("aicmo_dagster.cli.export", "export"),
     "model": ("aicmo_dagster.cli.model", "model"),
+    "erase": ("aicmo_dagster.cli.erase", "erase"),
+    "handoff": ("aicmo_dagster.cli.handoff", "handoff"),
+    "api": ("aicmo_dagster.cli.api", "api"),
     "dev": ("aicmo_dagster.cli.dev", "dev"),
 }
 """Command to its module and name; a module is imported when its command is used."""

@@ -399,11 +399,18 @@ class Interest(Section):
 
 
 class Graduate(Section):
-    """When a lead is handed to sales, and where to."""
+    """When a lead is handed to sales, where to, and whether its colleagues then pause."""
 
-    when: Interest
+    when: Interest = Interest()
     to: Literal["webhook", "hubspot", "csv"]
     url: str | None = None
+    pause_colleagues: bool = False
+
+    @model_validator(mode="after")
+    def _webhook_has_a_url(self) -> Self:
+        if self.to == "webhook" and not (self.url or "").startswith(("http://", "https://")):
+            raise ValueError("a 'url' that starts with https:// for a webhook")
+        return self
 
 
 class Escalate(Section):

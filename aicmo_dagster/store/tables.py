@@ -290,8 +290,64 @@ events = sa.Table(
     sa.Column("happened_at", UtcInstant(), nullable=False),
     sa.Column("key", sa.Text(), nullable=False, unique=True),
     sa.Column("detail", sa.Text(), nullable=False),
+    sa.Column("link", sa.Text()),
+    sa.Column("method", sa.Text()),
+    sa.Column("agent", sa.Text()),
+    sa.Column("client", sa.Text()),
+    sa.Column("client_network", sa.Text()),
 )
 sa.Index("ix_events_lead", events.c.campaign, events.c.lead_id, events.c.kind)
+sa.Index(  # those whose client's address is still whole
+    "ix_events_client",
+    events.c.happened_at,
+    sqlite_where=events.c.client.is_not(None),
+    postgresql_where=events.c.client.is_not(None),
+)
+
+engagement = sa.Table(
+    "engagement",
+    metadata,
+    sa.Column("event_id", sa.BigInteger(), primary_key=True, autoincrement=False),
+    sa.Column("campaign", sa.Text(), nullable=False),
+    sa.Column("lead_id", sa.Text(), nullable=False),
+    sa.Column("kind", sa.Text(), nullable=False),
+    sa.Column("step", sa.Text()),
+    sa.Column("happened_at", UtcInstant(), nullable=False),
+    sa.Column("verdict", sa.Text(), nullable=False),
+    sa.Column("rule", sa.Text(), nullable=False),
+    sa.Column("rules_version", sa.BigInteger(), nullable=False),
+)
+sa.Index("ix_engagement_lead", engagement.c.campaign, engagement.c.lead_id)
+
+links = sa.Table(
+    "links",
+    metadata,
+    sa.Column("campaign", sa.Text(), nullable=False),
+    sa.Column("link", sa.Text(), nullable=False),
+    sa.Column("url", sa.Text(), nullable=False),
+    sa.Column("created_at", UtcInstant(), nullable=False),
+    sa.PrimaryKeyConstraint("campaign", "link"),
+)
+sa.Index("ix_links_created_at", links.c.created_at)
+
+inbound_messages = sa.Table(
+    "inbound_messages",
+    metadata,
+    sa.Column("key", sa.Text(), primary_key=True),
+    sa.Column("kind", sa.Text(), nullable=False),
+    sa.Column("campaign", sa.Text()),
+    sa.Column("lead_id", sa.Text()),
+    sa.Column("reason", sa.Text(), nullable=False),
+    sa.Column("handled_at", UtcInstant(), nullable=False),
+)
+
+inbound_cursors = sa.Table(
+    "inbound_cursors",
+    metadata,
+    sa.Column("mailbox", sa.Text(), primary_key=True),
+    sa.Column("cursor", sa.Text(), nullable=False),
+    sa.Column("moved_at", UtcInstant(), nullable=False),
+)
 
 handoffs = sa.Table(
     "handoffs",
@@ -303,7 +359,21 @@ handoffs = sa.Table(
     sa.Column("reason", sa.Text(), nullable=False),
     sa.Column("created_at", UtcInstant(), nullable=False),
     sa.Column("delivered_at", UtcInstant()),
+    sa.Column("key", sa.Text()),
+    sa.Column("document", sa.Text(), nullable=False, server_default="{}"),
+    sa.Column("attempts", sa.BigInteger(), nullable=False, server_default="0"),
+    sa.Column("next_attempt_at", UtcInstant()),
+    sa.Column("error", sa.Text()),
+    sa.Column("acknowledged_at", UtcInstant()),
+    sa.Column("acknowledged_by", sa.Text()),
+    sa.Column("escalated_at", UtcInstant()),
     sa.PrimaryKeyConstraint("campaign", "lead_id"),
+)
+sa.Index(
+    "ix_handoffs_due",
+    handoffs.c.next_attempt_at,
+    sqlite_where=handoffs.c.state == "due",
+    postgresql_where=handoffs.c.state == "due",
 )
 
 provider_calls = sa.Table(

@@ -1,0 +1,74 @@
+"""HTTP to where an operator points us, and nowhere inside: private addresses are refused.
+
+The address is looked at once the connection stands, so that no name can be changed in between.
+Not here: what is sent (`webhooks`, `hubspot`).
+"""
+
+from ipaddress import ip_address
+from socket import socket
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import NewConnectionError
+
+TIMEOUT_SECONDS = 20
+
+
+class PrivateAddress(NewConnectionError):
+    """The host leads to an address that is not on the public internet."""
+
+
+def _checked(connection: Any, opened: socket) -> socket:
+    peer = opened.getpeername()[0]
+    if not ip_address(peer.partition("%")[0]).is_global:
+        opened.close()
+        raise PrivateAddress(connection, "the host's address is private")
+    return opened
+
+
+class _PublicHttp(HTTPConnection):
+    def _new_conn(self) -> socket:
+        return _checked(self, super()._new_conn())
+
+
+class _PublicHttps(HTTPSConnection):
+    def _new_conn(self) -> socket:
+        return _checked(self, super()._new_conn())
+
+
+class _HttpPool(HTTPConnectionPool):
+    ConnectionCls = _PublicHttp
+
+
+class _HttpsPool(HTTPSConnectionPool):
+    ConnectionCls = _PublicHttps
+
+
+class _PublicOnly(HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+
+
+def open_session(*, allow_private: bool) -> requests.Session:
+    """A session that follows no proxy of the environment, and reaches no private address."""
+    session = requests.Session()
+    session.trust_env = False
+    if not allow_private:
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, _PublicOnly())
+    return session
+
+
+def is_private_refusal(error: BaseException) -> bool:
+    """Whether `error` comes of a private address."""
+    seen: BaseException | None = error
+    while seen is not None:
+        reason = getattr(seen.args[0], "reason", None) if seen.args else None
+        if isinstance(seen, PrivateAddress) or isinstance(reason, PrivateAddress):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False

@@ -1,0 +1,123 @@
+"""Everything the database holds of a person, found and removed, whichever tables there are.
+
+A table that names a lead has the columns `campaign` and `lead_id`; new ones are so included by
+themselves. Not here: files and spools (`stages.erase`).
+"""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from aicmo_dagster.store.suppressions import suppress
+from aicmo_dagster.store.tables import (
+    FRAME_TABLES,
+    handoffs,
+    inbound_messages,
+    lead_aliases,
+    metadata,
+    rejects,
+    suppressions,
+)
+
+ERASED = "erased"
+"""The reason of the suppression that stays; whoever is suppressed so must not be stored again."""
+
+_RAW = FRAME_TABLES["raw_leads"].c
+_CHUNK = 10_000
+
+Person = tuple[str, str]
+"""A campaign, and an id of the lead in it: its present one, or an alias."""
+
+
+def find_person(connection: sa.Connection, address: str) -> list[Person]:
+    """Every id of the leads at `address`, in all campaigns.
+
+    Args:
+        connection: A transaction.
+        address: As `tokens.normal_address` gives it.
+    """
+    query = sa.select(_RAW.campaign, _RAW.lead_id).where(_RAW.email == address)
+    leads = [(row.campaign, row.lead_id) for row in connection.execute(query)]
+    aliases = [
+        (campaign, alias)
+        for campaign, lead_id in leads
+        for alias in connection.scalars(
+            sa.select(lead_aliases.c.alias).where(
+                lead_aliases.c.campaign == campaign, lead_aliases.c.lead_id == lead_id
+            )
+        )
+    ]
+    return sorted({*leads, *aliases})
+
+
+def remove_person(
+    connection: sa.Connection, people: Collection[Person], address: str
+) -> dict[str, int]:
+    """No table names the person any more; tells how many rows went, by table.
+
+    That a message was handled stays known by its key, so that it is not handled again.
+    """
+    removed: dict[str, int] = {}
+    for table in metadata.sorted_tables[::-1]:
+        if {"campaign", "lead_id"} <= set(table.c.keys()):
+            removed[table.name] = sum(_remove(connection, table, person) for person in people)
+    removed["lead_aliases"] += sum(
+        connection.execute(
+            sa.delete(lead_aliases).where(
+                lead_aliases.c.campaign == campaign, lead_aliases.c.alias == lead_id
+            )
+        ).rowcount
+        for campaign, lead_id in people
+    )
+    removed["rejects"] = connection.execute(
+        sa.delete(rejects).where(_contains(rejects.c.content, address))
+    ).rowcount
+    return {name: count for name, count in removed.items() if count}
+
+
+def handed_to(connection: sa.Connection, people: Collection[Person]) -> list[str]:
+    """Where the person was handed over to."""
+    found: set[str] = set()
+    for campaign, lead_id in people:
+        query = sa.select(handoffs.c.destination).where(
+            handoffs.c.campaign == campaign, handoffs.c.lead_id == lead_id
+        )
+        found.update(connection.scalars(query))
+    return sorted(found)
+
+
+def suppress_erased(connection: sa.Connection, key: str, decided_by: str, now: datetime) -> None:
+    """`key`, from `tokens.address_key`, gets no mail and must not be stored again.
+
+    An earlier suppression keeps its instant and gives up its reason.
+    """
+    if not suppress(connection, "address", key, ERASED, decided_by, now):
+        connection.execute(
+            sa.update(suppressions)
+            .where(suppressions.c.kind == "address", suppressions.c.key == key)
+            .values(reason=ERASED)
+        )
+
+
+def erased(connection: sa.Connection, keys: Sequence[str]) -> set[str]:
+    """Those of `keys`, from `tokens.address_key`, whose person was erased."""
+    found: set[str] = set()
+    for start in range(0, len(keys), _CHUNK):
+        query = sa.select(suppressions.c.key).where(
+            suppressions.c.reason == ERASED, suppressions.c.key.in_(keys[start : start + _CHUNK])
+        )
+        found.update(connection.scalars(query))
+    return found
+
+
+def _remove(connection: sa.Connection, table: sa.Table, person: Person) -> int:
+    theirs = (table.c.campaign == person[0]) & (table.c.lead_id == person[1])
+    if table is inbound_messages:
+        unnamed = sa.update(table).where(theirs).values(campaign=None, lead_id=None)
+        return connection.execute(unnamed).rowcount
+    return connection.execute(sa.delete(table).where(theirs)).rowcount
+
+
+def _contains(column: sa.Column, address: str) -> sa.ColumnElement[bool]:
+    return sa.func.lower(column).contains(address, autoescape=True)

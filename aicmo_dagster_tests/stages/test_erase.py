@@ -1,0 +1,168 @@
+"""After erasure nothing names the person, wherever it is looked for."""
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from aicmo_dagster.domain.tokens import address_key
+from aicmo_dagster.stages.erase import erase
+from aicmo_dagster.stages.graduate import graduate
+from aicmo_dagster.stages.hand_over import deliver_handoffs
+from aicmo_dagster.stages.harvest import harvest
+from aicmo_dagster.stages.judge import judge_engagement
+from aicmo_dagster.stages.nurture import nurture
+from aicmo_dagster.stages.qualify import qualify_leads
+from aicmo_dagster.stages.record import replay
+from aicmo_dagster.stages.route import route_leads
+from aicmo_dagster.stages.score import score_leads
+from aicmo_dagster.stages.workspace import Workspace
+from aicmo_dagster.store.database import Database
+from aicmo_dagster.store.erasures import erased
+from aicmo_dagster.store.events import add_event
+from aicmo_dagster.store.frames import read_frame
+from aicmo_dagster.store.overrides import add_override
+from aicmo_dagster.store.spool import Record, Writer
+from aicmo_dagster.store.suppressions import suppress, suppressed
+from aicmo_dagster.store.tables import metadata
+from aicmo_dagster_tests.samples import NOON, SECRET, campaign_document
+from aicmo_dagster_tests.workspaces import apply, open_test_workspace
+
+ADDRESS = "lead1@company1.example"
+KEY = address_key(SECRET, ADDRESS)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, database_url: str) -> Iterator[Workspace]:
+    """Two leads in two campaigns; the first was written to, replied and was handed over."""
+    opened = open_test_workspace(tmp_path, database_url)
+    handing = campaign_document()["nurture"] | {"graduate": {"to": "csv"}}
+    for key in ("spring", "autumn"):
+        overlap = {"active_elsewhere": "allow"}
+        routing = campaign_document()["routing"] | {"overlap": overlap}
+        path = apply(opened, key, 2, nurture=handing, routing=routing)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(f"not an address of {ADDRESS},x,y\n")
+        for stage in (harvest, score_leads, qualify_leads, route_leads):
+            stage(opened, key, NOON)
+        nurture(opened, key, lambda: NOON)
+    for number in (1, 2):
+        with opened.database.write() as connection:
+            detail = {"matched_by": "reference", "text": f"I am lead{number}"}
+            lead_id = ids(opened)[number - 1]
+            add_event(connection, "spring", lead_id, "reply", f"r{number}", NOON, detail=detail)
+            add_override(
+                connection, "autumn", ids(opened, "autumn")[number - 1], "pause", "x", "ida", NOON
+            )
+    spool(
+        opened, {"lead_id": ids(opened)[0], "key": "c1"}, {"lead_id": ids(opened)[1], "key": "c2"}
+    )
+    replay(opened)
+    judge_engagement(opened, "spring", NOON + timedelta(hours=2))
+    graduate(opened, "spring", NOON + timedelta(hours=2))
+    deliver_handoffs(opened, lambda: NOON + timedelta(hours=3))
+    yield opened
+    opened.database.close()
+
+
+def ids(workspace: Workspace, key: str = "spring") -> list[str]:
+    """The ids of both leads, in the order of their addresses."""
+    with workspace.database.read() as connection:
+        leads = read_frame(connection, "raw_leads", key, ["lead_id", "email"])
+    return list(leads.sort_values("email")["lead_id"])
+
+
+def spool(workspace: Workspace, *records: Record) -> None:
+    usual = {"campaign": "spring", "kind": "click", "step": "intro", "link": "a", "method": "GET"}
+    usual |= {"happened_at": NOON.isoformat(), "agent": "Mozilla/5.0 X", "client": "192.0.2.1"}
+    writer = Writer(workspace.settings.spool)
+    writer.append([usual | record for record in records])
+    writer.close()
+
+
+def rows(database: Database) -> dict[str, list[str]]:
+    """Every row of every table, as text."""
+    with database.read() as connection:
+        return {
+            table.name: [repr(tuple(row)) for row in connection.execute(table.select())]
+            for table in metadata.sorted_tables
+        }
+
+
+def test_the_person_is_in_no_table_file_or_spool_and_the_others_stay(workspace: Workspace) -> None:
+    gone = [ids(workspace)[0], ids(workspace, "autumn")[0]]
+    other = ids(workspace)[1]
+    before = rows(workspace.database)
+    spool(workspace, {"lead_id": gone[0], "key": "c3"}, {"lead_id": other, "key": "c4"})
+
+    done = erase(workspace, f" {ADDRESS.upper()} ", "ida", NOON)
+
+    after = rows(workspace.database)
+    for name, texts in after.items():
+        for text in texts:
+            assert not any(word in text for word in (ADDRESS, "lead1", *gone)), name
+    for name in ("raw_leads", "nurture_sends", "events", "handoffs", "engagement", "overrides"):
+        assert any(gone[0] in text or gone[1] in text for text in before[name]), name
+        assert done.removed[name] > 0
+        assert any(other in text or "autumn" in text for text in after[name]), name
+    files = [path for path in workspace.settings.home.rglob("*") if path.is_file()]
+    kept = [path for path in files if path.name != "leads.csv" and "db" not in path.suffix]
+    for path in kept:
+        assert ADDRESS.encode() not in path.read_bytes(), path
+        assert gone[0].encode() not in path.read_bytes(), path
+    assert (done.campaigns, done.handed_to) == (2, ("csv",))
+    assert done.removed["outbox"] == 2
+    assert done.removed["handoff files"] == 1
+    assert len(list(workspace.settings.outbox.glob("*.eml"))) == 2
+
+
+def test_the_address_stays_suppressed_by_its_hash(workspace: Workspace) -> None:
+    erase(workspace, ADDRESS, "ida", NOON)
+    with workspace.database.read() as connection:
+        assert suppressed(connection, [KEY]) == {KEY}
+        assert erased(connection, [KEY, address_key(SECRET, "x@y.example")]) == {KEY}
+    harvest(workspace, "spring", NOON)
+    for stage in (score_leads, qualify_leads, route_leads):
+        stage(workspace, "spring", NOON)
+    nurture(workspace, "spring", lambda: NOON + timedelta(days=1))
+
+    assert len(list(workspace.settings.outbox.glob("*.eml"))) == 2
+
+
+def test_an_earlier_suppression_keeps_its_instant(workspace: Workspace) -> None:
+    with workspace.database.write() as connection:
+        suppress(connection, "address", KEY, "complained", "inbound mail", NOON)
+    erase(workspace, ADDRESS, "ida", NOON + timedelta(days=1))
+    with workspace.database.read() as connection:
+        assert erased(connection, [KEY]) == {KEY}
+    assert "2026-03-04" in json.dumps(rows(workspace.database)["suppressions"]) or any(
+        "2026, 3, 4" in text for text in rows(workspace.database)["suppressions"]
+    )
+
+
+def test_erasing_again_or_a_stranger_finds_nothing(workspace: Workspace) -> None:
+    erase(workspace, ADDRESS, "ida", NOON)
+
+    assert erase(workspace, ADDRESS, "ida", NOON).removed == {}
+    assert erase(workspace, "nobody@elsewhere.example", "ida", NOON).campaigns == 0
+
+
+def test_what_an_erased_lead_did_meanwhile_does_not_bring_it_back(workspace: Workspace) -> None:
+    lead_id = ids(workspace)[0]
+    erase(workspace, ADDRESS, "ida", NOON)
+    spool(workspace, {"lead_id": lead_id, "key": "late"})
+    replay(workspace)
+
+    assert not any(lead_id in text for text in rows(workspace.database)["events"])
+
+
+def test_a_handed_over_row_vanishes_from_its_file_alone(workspace: Workspace) -> None:
+    path = workspace.settings.home / "handoffs" / "spring.csv"
+    before = path.read_text(encoding="utf-8").splitlines()
+    erase(workspace, ADDRESS, "ida", NOON)
+    after = path.read_text(encoding="utf-8").splitlines()
+
+    assert [line for line in before if ADDRESS not in line] == after
+    assert len(before) - len(after) == 1
