@@ -2,7 +2,8 @@ import pyarrow
 import pytest
 
 from aicmo_dagster.domain.addresses import FREE_MAIL, ROLES, address_kinds
-from aicmo_dagster.domain.conditions import Comparison, Facts, mask
+from aicmo_dagster.domain.conditions import Comparison
+from aicmo_dagster.domain.facts import Facts, mask
 from aicmo_dagster.domain.schemas import ADDRESS_KINDS
 from aicmo_dagster_tests.domain.lead_columns import lead_columns
 
