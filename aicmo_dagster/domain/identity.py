@@ -94,9 +94,8 @@ def claims_of(identified: dict[str, pyarrow.Array], campaign: str) -> Claims:
     """
     rows, kinds, aliases = [], [], []
     for place, (kind, values) in enumerate(identified.items()):
-        held = np.flatnonzero(values.is_valid().to_numpy(zero_copy_only=False))
-        rows.append(held)
-        kinds.append(np.full(len(held), place, np.int8))
+        rows.append(np.flatnonzero(values.is_valid().to_numpy(zero_copy_only=False)))
+        kinds.append(np.full(len(rows[-1]), place, np.int8))
         named = values.drop_null()
         # A lead's own id is an alias as it stands.
         aliases.append(named if kind == "lead" else _hashed(named, f"{campaign}{_MARK}{kind}"))

@@ -4,6 +4,7 @@ Not here: how records are read (`records`), who is who (`identity`), how the rec
 become one row (`merging`), storing any of it (`store`).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -62,17 +63,21 @@ def intake(
     Args:
         rows: What the sources gave.
         campaign: The campaign's key.
-        known: As for `take_in`.
-        previous: As for `take_in`.
+        known: `alias` and `lead_id` of everyone met before.
+        previous: The campaign's leads so far.
         now: The instant of the harvest.
     """
     records = Records(campaign)
     records.add(rows)
-    return take_in(records, known=known, previous=previous, now=now)
+    return take_in(records, known=lambda: known, previous=lambda: previous, now=now)
 
 
 def take_in(
-    records: Records, *, known: pd.DataFrame, previous: pd.DataFrame, now: datetime
+    records: Records,
+    *,
+    known: Callable[[], pd.DataFrame],
+    previous: Callable[[], pd.DataFrame],
+    now: datetime,
 ) -> Intake:
     """The campaign's leads after a harvest.
 
@@ -81,22 +86,24 @@ def take_in(
 
     Args:
         records: What the sources gave; it is handed over, and of no use afterwards.
-        known: `alias` and `lead_id` of everyone met before.
-        previous: The campaign's leads so far.
+        known: Gives `alias` and `lead_id` of everyone met before.
+        previous: Gives the campaign's leads so far; asked once `known` is no longer needed.
         now: The instant of the harvest.
     """
     count = len(records)
-    people = find_people(records.claims(), count, known)
-    before = _columns(previous)
+    people = find_people(records.hand_over_claims(), count, known())
+    before = _columns(previous())
     met = people.settled.take(pc.index_in(before["lead_id"], value_set=people.met))
-    seen = merge(_met_again(before, met), records, people.lead_ids, now)
+    lead_ids, aliases = people.lead_ids, people.aliases
+    del people  # it knows everyone twice
+    seen = merge(_met_again(before, met), records, lead_ids, now)
     at = pc.index_in(seen["lead_id"], value_set=before["lead_id"])
     there = at.is_valid()
     changed = differing(_filtered(seen, there), before, at.drop_null().to_numpy()).sum()
     return Intake(
         leads=_leads(seen, _filtered(before, met.is_null())),
         rejects=records.rejects(),
-        aliases=people.aliases,
+        aliases=aliases,
         merged=count - len(at),
         seen=len(at),
         new=at.null_count,

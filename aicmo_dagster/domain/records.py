@@ -84,9 +84,10 @@ class Records:
             }
         )
 
-    def claims(self) -> Claims:
-        """Who the records say they are."""
-        return all_claims(self._claims, self._sizes)
+    def hand_over_claims(self) -> Claims:
+        """Who the records say they are; it is not kept here."""
+        parts, self._claims = self._claims, []
+        return all_claims(parts, self._sizes)
 
     def hand_over(self, name: str, kind: pyarrow.DataType) -> list[pyarrow.Array]:
         """A column of all records, part by part; what is handed over is not kept here."""

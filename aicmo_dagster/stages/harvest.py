@@ -118,11 +118,12 @@ def _take_in(
     """
     with workspace.database.write() as connection:
         take_turn(connection, f"leads of {key}")
-        known = harvests.read_aliases(connection, key)
-        previous = read_frame(connection, "raw_leads", key)
-        _give_back_memory()
-        taken = take_in(records, known=known, previous=previous, now=now)
-        del known, previous  # the leads are held twice only as long as they are merged
+        taken = take_in(
+            records,
+            known=lambda: harvests.read_aliases(connection, key),
+            previous=lambda: _read_leads(connection, key),
+            now=now,
+        )
         _give_back_memory()
         refused = taken.rejects.assign(source=taken.rejects["source"].fillna("enrich"))
         replace_frame(connection, "raw_leads", key, taken.leads)
@@ -132,6 +133,11 @@ def _take_in(
     return replace(
         taken, leads=taken.leads.iloc[:0], aliases=taken.aliases.iloc[:0], rejects=refused
     )
+
+
+def _read_leads(connection: sa.Connection, key: str) -> pd.DataFrame:
+    _give_back_memory()
+    return read_frame(connection, "raw_leads", key)
 
 
 def _give_back_memory() -> None:
