@@ -4,17 +4,17 @@ Not here: the call (`paid_calls`, `batches`), or what becomes of a lead (`enrich
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import sqlalchemy as sa
 
 from aicmo_dagster.domain.tokens import address_key, normal_address, person_key
-from aicmo_dagster.sources.people import DO_NOT_CONTACT, NOT_ASKED, Answered
+from aicmo_dagster.sources.people import DO_NOT_CONTACT, NOT_ASKED, Answered, Asked
 from aicmo_dagster.stages.asked import identities_of
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store import provider_calls
-from aicmo_dagster.store.provider_answers import Answer, put_aliases, put_answers
+from aicmo_dagster.store.provider_answers import Answer, fresh_answers, put_aliases, put_answers
 from aicmo_dagster.store.suppressions import suppress
 
 
@@ -57,6 +57,31 @@ class Outcome:
             for person, lead_id in self.leads.items()
             if (given := self.given.get(lead_id)) is not None and given.status != NOT_ASKED
         ]
+
+
+def serve_fresh(
+    connection: sa.Connection,
+    campaign: str,
+    provider: str,
+    people: dict[str, Asked],
+    since: datetime,
+) -> list[Answer]:
+    """Answers from `since` on about some of `people`, who leave it; they are kept for its leads.
+
+    Args:
+        connection: From `Database.write`.
+        campaign: Whose leads they are.
+        provider: Who answered, in whatever campaign.
+        people: By their person key.
+        since: Older answers are not fresh.
+    """
+    known = fresh_answers(connection, people, provider=provider, since=since)
+    served = [
+        replace(answer, campaign=campaign, lead_id=people.pop(person).key, cached=True)
+        for person, answer in known.items()
+    ]
+    put_answers(connection, served)
+    return served
 
 
 def keep_outcomes(

@@ -8,7 +8,7 @@ import logging
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -19,7 +19,7 @@ from aicmo_dagster.domain.campaigns import Enrich
 from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.sources.apollo import LARGEST_MATCH, Matched
 from aicmo_dagster.sources.people import Asked
-from aicmo_dagster.stages.answers import Outcome, keep_outcomes, name_answers
+from aicmo_dagster.stages.answers import Outcome, keep_outcomes, name_answers, serve_fresh
 from aicmo_dagster.stages.asked import IDENTIFYING, Known, asked_about, identity_of
 from aicmo_dagster.stages.batches import Batches
 from aicmo_dagster.stages.companies import ask_companies
@@ -27,7 +27,7 @@ from aicmo_dagster.stages.doubts import doubts_left, resolve_doubts
 from aicmo_dagster.stages.paid_calls import Batch, PaidCalls, Payer
 from aicmo_dagster.stages.providers import Providers, key_of
 from aicmo_dagster.store.frames import read_frame
-from aicmo_dagster.store.provider_answers import Answer, fresh_answers, put_answers
+from aicmo_dagster.store.provider_answers import Answer
 
 TEXT = pd.ArrowDtype(pyarrow.string())
 
@@ -60,7 +60,9 @@ class Enrichment:
     _missing: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        self._payer = Payer(self.providers, self.key, self.wanted, self.now, self.outcomes)
+        self._payer = Payer(
+            self.providers, self.key, self.wanted, self.now, self.outcomes, self._serve
+        )
 
     def run(self) -> pd.DataFrame:
         """Rows for intake: what the providers answered about leads that lack something."""
@@ -120,12 +122,10 @@ class Enrichment:
     def _use_fresh(self, provider: str, people: People) -> None:
         """Those of `people` that were answered lately, in any campaign, are not asked about."""
         with self.providers.workspace.database.write() as connection:
-            known = fresh_answers(connection, people, provider=provider, since=self._payer.since)
-            served = [
-                replace(answer, campaign=self.key, lead_id=people.pop(person).key, cached=True)
-                for person, answer in known.items()
-            ]
-            put_answers(connection, served)
+            served = serve_fresh(connection, self.key, provider, people, self._payer.since)
+        self._serve(provider, served)
+
+    def _serve(self, provider: str, served: Collection[Answer]) -> None:
         self.outcomes[f"{provider}: cache hits"] += len(served)
         self._settle(served)
 

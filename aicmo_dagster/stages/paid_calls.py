@@ -7,7 +7,7 @@ Not here: whom to ask and in which order (`enrich`), or what an answer looks lik
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -21,9 +21,11 @@ from aicmo_dagster.domain.tokens import person_key
 from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.sources.http import OutcomeUnknown, OutOfCredits, RateLimited
 from aicmo_dagster.sources.people import Asked
+from aicmo_dagster.stages.answers import serve_fresh
 from aicmo_dagster.stages.in_flight import InFlight, Later
 from aicmo_dagster.stages.providers import Providers
 from aicmo_dagster.store import provider_calls
+from aicmo_dagster.store.provider_answers import Answer
 from aicmo_dagster.store.provider_calls import NoCredits, OpenCall
 from aicmo_dagster.store.workers import has_ended, this_worker
 
@@ -62,6 +64,7 @@ class Payer:
         wanted: Its `enrich` section.
         now: The instant that freshness counts from, and that answers are dated by.
         outcomes: What became of people, counted.
+        serve: Told of answers that somebody else paid for meanwhile, and at which provider.
         untried: The leads for whom there was no credit.
         worker: This process.
     """
@@ -71,6 +74,7 @@ class Payer:
     wanted: Enrich
     now: datetime
     outcomes: Counter[str] = field(default_factory=Counter)
+    serve: Callable[[str, Collection[Answer]], None] = lambda provider, answers: None
     untried: set[str] = field(default_factory=set)
     worker: str = field(default_factory=this_worker)
 
@@ -86,18 +90,11 @@ class Payer:
 
     def open_calls(self, provider: str) -> list[OpenCall]:
         """The campaign's calls whose answers may still come, or whose outcome nobody knows."""
+        now = self.providers.time.now()
         with self.providers.workspace.database.read() as connection:
-            return self.open_calls_in(connection, provider)
-
-    def open_calls_in(self, connection: sa.Connection, provider: str) -> list[OpenCall]:
-        """`open_calls`, seen by a transaction."""
-        return provider_calls.open_calls(
-            connection,
-            self.campaign,
-            provider,
-            has_ended=lambda worker: worker != self.worker and has_ended(worker),
-            now=self.providers.time.now(),
-        )
+            return provider_calls.open_calls(
+                connection, self.campaign, provider, has_ended=has_ended, now=now
+            )
 
     def finish(self, call: int, state: Any, detail: str, **known: Any) -> None:
         """The call's outcome is committed."""
@@ -168,12 +165,13 @@ class PaidCalls(Generic[Given]):
             taken = self._providers.take(connection, self._endpoint, len(batches))
             if not isinstance(taken, int):
                 return Later(taken)
-            self._leave_out_busy(connection, batches[:taken])
+            served = self._leave_out_known(connection, batches[:taken])
             for batch in batches[:taken]:
                 refusal = self._begin(connection, batch)
                 if refusal is not None:
                     break
                 begun.append(batch)
+        self._payer.serve(self._provider, served)
         if refusal is not None and not begun and not self._flight.idle:
             return Later()  # the budget is asked again when all outcomes are known
         self._flight.queue.extendleft(reversed(batches[len(begun) :]))
@@ -190,22 +188,25 @@ class PaidCalls(Generic[Given]):
         else:
             self._give_up(batch)
 
-    def _leave_out_busy(self, connection: sa.Connection, batches: Sequence[Batch]) -> None:
-        """People whom an open call asks about leave their batch."""
+    def _leave_out_known(self, connection: sa.Connection, batches: Sequence[Batch]) -> list[Answer]:
+        """People leave their batch whom an open call asks about, or who were answered meanwhile.
+
+        Exact, since the calls begin in the same transaction.
+        """
         payer = self._payer
+        rest = {person: asked for batch in batches for person, asked in batch.people.items()}
         busy = provider_calls.asked_elsewhere(
             connection,
-            {person for batch in batches for person in batch.people},
+            rest,
             provider=self._provider,
-            campaign=payer.campaign,
+            campaign=None,  # another run of this one may be under way as well
             since=payer.since,
         )
-        calls = payer.open_calls_in(connection, self._provider)
-        busy.update(*(call.people for call in calls if call.started_at >= payer.since))
+        served = serve_fresh(connection, payer.campaign, self._provider, rest, payer.since)
+        payer.outcomes[f"{self._provider}: asked already, no answer yet"] += len(busy & rest.keys())
         for batch in batches:
-            for person in busy.intersection(batch.people):
-                del batch.people[person]
-                payer.outcomes[f"{self._provider}: asked already, no answer yet"] += 1
+            batch.people = {p: a for p, a in batch.people.items() if p in rest and p not in busy}
+        return served
 
     def _begin(self, connection: sa.Connection, batch: Batch) -> NoCredits | None:
         """The intent to pay, unless there are no credits; its call, unless it was paid before."""
@@ -243,16 +244,14 @@ class PaidCalls(Generic[Given]):
         self._flight.queue.clear()
 
     def _land(self, landed: list[tuple[Batch, Given | AicmoError]]) -> None:
-        answered: list[tuple[Batch, Given]] = []
+        answered = [(b, given) for b, given in landed if not isinstance(given, AicmoError)]
+        if answered:  # kept before anything else can go wrong
+            self._setbacks = 0
+            self._answered(answered)
         for batch, given in landed:
             self._providers.heed(self._endpoint, given)
             if isinstance(given, AicmoError):
                 self._failed(batch, given)
-            else:
-                answered.append((batch, given))
-        if answered:
-            self._setbacks = 0
-            self._answered(answered)
         self._tell(len(landed))
 
     def _failed(self, batch: Batch, error: AicmoError) -> None:

@@ -212,10 +212,10 @@ def asked_elsewhere(
     people: Collection[str],
     *,
     provider: str,
-    campaign: str,
+    campaign: str | None,
     since: datetime,
 ) -> set[str]:
-    """Those of `people` that an open call of another campaign asks about: wait for its answer.
+    """Those of `people` that an open call elsewhere asks about: wait for its answer.
 
     Exact if the transaction goes on with `begin_call`: other such transactions wait for its end.
 
@@ -223,13 +223,13 @@ def asked_elsewhere(
         connection: From `Database.write`.
         people: Their `tokens.person_key`.
         provider: Who is asked.
-        campaign: Whose own calls do not matter.
+        campaign: Whose own calls do not matter; None if all do.
         since: Calls begun before are not waited for.
     """
     take_turn(connection, f"calls to {provider}")
     query = sa.select(_CALLS.people).where(
         _CALLS.provider == provider,
-        _CALLS.campaign != campaign,
+        sa.true() if campaign is None else _CALLS.campaign != campaign,
         _CALLS.state.in_(OPEN),
         _CALLS.started_at >= since,
     )

@@ -354,6 +354,7 @@ REFUSED: dict[str, tuple[Place, object, str, str]] = {
         "sources[0].outcome",
         "either 'column' with 'won', or 'at'",
     ),
+    "companies maybe": (("enrich", "companies"), "maybe", "enrich.companies", "bool"),
     "an unknown provider": (("enrich", "waterfall"), ["hunter"], "enrich.waterfall[0]", "'apollo'"),
     "an unknown source": (("sources", 0, "type"), "xlsx", "sources[0]", "'csv', 'apollo'"),
     "an unknown strategy": (("routing", "strategy"), "random", "routing.strategy", "weighted"),

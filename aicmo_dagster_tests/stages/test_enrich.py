@@ -45,6 +45,8 @@ def test_a_search_is_paged_and_completed_by_the_waterfall(
     assert providers.ledger.spent() == sum(
         report.figures[f"{name}_credits"] for name in ("apollo", "dropcontact")
     )
+    per_lead = report.figures["apollo_credits"] / report.rows_out
+    assert report.figures["apollo_credits_per_lead"] == round(per_lead, 4)
 
 
 def test_a_second_harvest_pays_for_nobody_again(

@@ -4,6 +4,8 @@ Numbers are those of providers.md, section 6.
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import pandas as pd
@@ -221,3 +223,20 @@ def test_rows_for_intake_stand_in_one_order_whenever_they_came(
     order = list(zip(rows["file"], rows["lead_id"], strict=True))
     assert order == sorted(order)
     assert {file for file, _ in order} == {"apollo", "dropcontact"}
+
+
+@many
+@pytest.mark.parametrize("other", ["spring", "autumn"])
+def test_two_harvests_of_the_same_people_at_once_pay_for_nobody_twice(
+    harvest_workspace: Workspace, providers: StandIn, time: Time, other: str
+) -> None:
+    """Of one campaign or of two, and also for whom the other paid after this one had begun."""
+    for key in {"spring", other}:
+        many_leads(harvest_workspace, key)
+    providers.delay = 0.02
+    wanted = (("spring", NOON), (other, NOON + timedelta(seconds=1)))
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(harvest, harvest_workspace, *one, time) for one in wanted]
+        assert all(run.result().rows_out == 300 for run in runs)
+    assert not providers.ledger.paid_twice("apollo") - {providers.people[7].id}
+    assert not providers.ledger.paid_twice("dropcontact")
