@@ -155,6 +155,8 @@ def _with_bars(free: pd.DataFrame, blocked: pd.DataFrame) -> pd.DataFrame:
 
 def _looked_up(lead_ids: pd.Series, texts: pd.Series) -> pd.Series:
     """What `texts` says of each lead, missing where it says nothing; joins fail on empty frames."""
+    if texts.empty:
+        return pd.Series(pd.NA, lead_ids.index, TEXT)
     return lead_ids.map(texts.to_dict()).astype(TEXT)
 
 
@@ -248,9 +250,11 @@ def _met(routes: list[Route], facts: Facts) -> Numbers:
 
 
 def _crowd(candidates: pd.DataFrame, load: Mapping[str, int], limit: int | None) -> Crowd:
+    if limit is None:
+        return Crowd(np.full(len(candidates), -1), np.zeros(0, np.int64), None)
     companies = candidates["domain"].mask(candidates["domain"].isin(FREE_MAIL))
     company, domains = pd.factorize(companies)
-    contacted = np.array([load.get(domain, 0) for domain in domains], np.int64)
+    contacted = np.array([load.get(domain, 0) for domain in domains.tolist()], np.int64)
     return Crowd(company, contacted, limit)
 
 
@@ -276,7 +280,7 @@ def _fresh(
         "lead_id": leads["lead_id"],
         "sequence": names.take(drawn["route"].to_numpy()).reset_index(drop=True),
         "campaign_version": version,
-        "seed": [_seed(campaign.campaign, lead) for lead in leads["lead_id"]],
+        "seed": [_seed(campaign.campaign, lead) for lead in leads["lead_id"].tolist()],
         "position": np.arange(last + 1, last + 1 + len(leads)),
         "score": leads["score"],
         "among": drawn["among"],

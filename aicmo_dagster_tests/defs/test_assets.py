@@ -200,7 +200,11 @@ def test_checks_are_evaluated_for_the_campaign_of_the_run(
         "few_records_are_rejected": True,
         "every_lead_is_scored": True,
         "some_leads_qualify": False,
+        "qualified_share_is_usual": True,
         "capacity_is_kept": True,
+        "nobody_suppressed_is_routed": True,
+        "each_routed_lead_has_one_sequence": True,
+        "shares_are_fair": True,
         "no_send_is_in_doubt": True,
     }
 
