@@ -58,6 +58,8 @@ def overrides(key: str, ended: bool, as_json: bool) -> None:
             rows = list_overrides(connection, key, datetime.now(UTC), ended=ended)
     if as_json:
         return click.echo(json.dumps(rows, ensure_ascii=False, default=datetime.isoformat))
+    if not rows:
+        return click.echo("there are none")
     for row in rows:
         until = f", until {row['expires_at']:%Y-%m-%d %H:%M} UTC" if row["expires_at"] else ""
         said = f"by {row['decided_by']} on {row['decided_at']:%Y-%m-%d}{until}: {row['reason']}"

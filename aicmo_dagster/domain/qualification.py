@@ -224,6 +224,8 @@ def _by_stop(lead_ids: pd.Series, stopped: pd.DataFrame, judgement: _Judgement) 
 
 def _matched(lead_ids: pd.Series, frame: pd.DataFrame) -> tuple[Rows, pd.DataFrame]:
     """The positions of the leads of `frame` among `lead_ids`, and its rows for them."""
+    if frame.empty:  # an index of all leads is dear
+        return np.empty(0, np.int64), frame
     positions = pd.Index(lead_ids).get_indexer(frame["lead_id"])
     known = positions >= 0
     return positions[known], frame[known]

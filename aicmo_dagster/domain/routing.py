@@ -13,12 +13,13 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 import pyarrow
+import pyarrow.compute as pc
 
 from aicmo_dagster.domain.addresses import FREE_MAIL
 from aicmo_dagster.domain.campaigns import Campaign, Route
-from aicmo_dagster.domain.conditions import Condition
+from aicmo_dagster.domain.conditions import Condition, fields
 from aicmo_dagster.domain.drawing import CROWDED, FULL, UNMATCHED, Crowd, Grid, Lots, Whole
-from aicmo_dagster.domain.facts import Facts, Numbers, mask
+from aicmo_dagster.domain.facts import Facts, Numbers, mask, one_array
 from aicmo_dagster.domain.overrides import in_words
 from aicmo_dagster.domain.places import Places, moved_by_hand
 from aicmo_dagster.domain.schemas import typed
@@ -112,7 +113,8 @@ def route(
         version=version,
         now=now,
     )
-    free = _in_order(qualified[~qualified["lead_id"].isin(routed["lead_id"])], by_hand)
+    looked_at = qualified[_looked_at(campaign, qualified)]
+    free = _in_order(looked_at[~looked_at["lead_id"].isin(routed["lead_id"])], by_hand)
     free = _with_bars(free, standing.blocked)
     candidates = free[free["cause"].isna()].reset_index(drop=True)
     drawn = _draw(candidates, staying, campaign, places, standing.company_load)
@@ -136,13 +138,22 @@ def _by_hand(overrides: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns).set_index("lead_id")
 
 
+def _looked_at(campaign: Campaign, leads: pd.DataFrame) -> list[str]:
+    """The columns that routing looks at: putting a million leads in order costs by the column."""
+    routes = campaign.routing.sequences
+    conditions = [*(r.when for r in routes if r.when), *_preferences(routes)]
+    asked = {name if "." not in name else "custom" for each in conditions for name in fields(each)}
+    return [name for name in leads if name in asked | {"lead_id", "email", "domain", "score"}]
+
+
 def _in_order(free: pd.DataFrame, by_hand: pd.DataFrame) -> pd.DataFrame:
     """Those with an override first, then best score first; `chosen` and `words` by the override."""
     chosen = _looked_up(free["lead_id"], by_hand["sequence"])
     words = _looked_up(free["lead_id"], by_hand["words"])
-    keyed = free.assign(chosen=chosen, words=words, later=chosen.isna())
-    order = keyed.sort_values(["later", "score", "lead_id"], ascending=[True, False, True])
-    return order.drop(columns="later")
+    keys = {"later": chosen.isna(), "score": free["score"], "lead_id": free["lead_id"]}
+    directions = [("later", "ascending"), ("score", "descending"), ("lead_id", "ascending")]
+    order = pc.sort_indices(pyarrow.table({k: one_array(v) for k, v in keys.items()}), directions)
+    return free.assign(chosen=chosen, words=words).take(order.to_numpy())
 
 
 def _with_bars(free: pd.DataFrame, blocked: pd.DataFrame) -> pd.DataFrame:
@@ -155,6 +166,8 @@ def _with_bars(free: pd.DataFrame, blocked: pd.DataFrame) -> pd.DataFrame:
 
 def _looked_up(lead_ids: pd.Series, texts: pd.Series) -> pd.Series:
     """What `texts` says of each lead, missing where it says nothing; joins fail on empty frames."""
+    if texts.empty:
+        return pd.Series(pd.NA, lead_ids.index, TEXT)
     return lead_ids.map(texts.to_dict()).astype(TEXT)
 
 
@@ -248,9 +261,11 @@ def _met(routes: list[Route], facts: Facts) -> Numbers:
 
 
 def _crowd(candidates: pd.DataFrame, load: Mapping[str, int], limit: int | None) -> Crowd:
+    if limit is None:
+        return Crowd(np.full(len(candidates), -1), np.zeros(0, np.int64), None)
     companies = candidates["domain"].mask(candidates["domain"].isin(FREE_MAIL))
     company, domains = pd.factorize(companies)
-    contacted = np.array([load.get(domain, 0) for domain in domains], np.int64)
+    contacted = np.array([load.get(domain, 0) for domain in domains.tolist()], np.int64)
     return Crowd(company, contacted, limit)
 
 
@@ -276,7 +291,7 @@ def _fresh(
         "lead_id": leads["lead_id"],
         "sequence": names.take(drawn["route"].to_numpy()).reset_index(drop=True),
         "campaign_version": version,
-        "seed": [_seed(campaign.campaign, lead) for lead in leads["lead_id"]],
+        "seed": [_seed(campaign.campaign, lead) for lead in leads["lead_id"].tolist()],
         "position": np.arange(last + 1, last + 1 + len(leads)),
         "score": leads["score"],
         "among": drawn["among"],

@@ -204,7 +204,11 @@ def test_checks_are_evaluated_for_the_campaign_of_the_run(
         "most_leads_can_be_written_to": True,
         "every_lead_is_scored": True,
         "some_leads_qualify": False,
+        "qualified_share_is_usual": True,
         "capacity_is_kept": True,
+        "nobody_suppressed_is_routed": True,
+        "each_routed_lead_has_one_sequence": True,
+        "shares_are_fair": True,
         "no_send_is_in_doubt": True,
         "something_is_known_of_most_leads": True,
     }
