@@ -106,16 +106,23 @@ def find_leaks(
 
 
 def left_out(
-    findings: tuple[Finding, ...], known_at_capture: list[str], ignore: list[str]
+    dimensions: tuple[Dimension, ...],
+    findings: tuple[Finding, ...],
+    known_at_capture: list[str],
+    ignore: list[str],
 ) -> tuple[str, ...]:
     """The dimensions not to learn from: the ignored, and the found that nobody vouched for.
 
     Columns may be named with or without `custom.` before them.
     """
-    vouched = {name.removeprefix(CUSTOM) for name in known_at_capture}
-    found = {f.column for f in findings if f.column.removeprefix(CUSTOM) not in vouched}
-    ignored = {prefix + name.removeprefix(CUSTOM) for name in ignore for prefix in ("", CUSTOM)}
-    return tuple(sorted(found | ignored))
+    vouched, ignored = (
+        {name.removeprefix(CUSTOM) for name in names} for names in (known_at_capture, ignore)
+    )
+    found = {finding.column for finding in findings}
+    names = [(each.name, each.name.removeprefix(CUSTOM)) for each in dimensions]
+    return tuple(
+        name for name, own in names if own in ignored or (name in found and own not in vouched)
+    )
 
 
 def _by_name(dimension: Dimension) -> Iterator[Finding]:

@@ -1,7 +1,8 @@
 """The gate: whether a candidate takes the incumbent's place. Not here: training, or storing it.
 
-Both rank the same leads, the newest whose outcomes have ripened, which neither has seen. The
-candidate must be better by more than chance explains, and must rank better than chance at all.
+Both rank the same leads, the newest whose outcomes have ripened. The candidate has not seen them;
+that the incumbent may have only makes the gate stricter. The candidate must be better by more than
+chance explains, and must rank better than chance at all.
 """
 
 from dataclasses import dataclass

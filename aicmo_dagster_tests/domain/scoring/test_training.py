@@ -9,10 +9,9 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
-from aicmo_dagster.domain.scoring.anchored import POINTS
 from aicmo_dagster.domain.scoring.binned import binned
 from aicmo_dagster.domain.scoring.history import History
-from aicmo_dagster.domain.scoring.model import Kind, Table, score
+from aicmo_dagster.domain.scoring.model import POINTS, Kind, Table, score
 from aicmo_dagster.domain.scoring.model_documents import to_document
 from aicmo_dagster.domain.scoring.training import kinds_worth_training, train, with_points
 from aicmo_dagster.errors import AicmoError
