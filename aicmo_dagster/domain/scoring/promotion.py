@@ -12,8 +12,6 @@ from scipy.stats import norm
 
 from aicmo_dagster.domain.scoring.ranking import Truths, Vector, Whole, ranked, resamples
 
-REPLICATES = 500
-
 HALF_WIDTH = float(norm.ppf(0.975))
 """Standard errors in half of a 95 % interval: how far a candidate must be ahead."""
 
@@ -69,7 +67,7 @@ def judge(
         )
         return Verdict(False, reason, np.nan, np.nan, np.nan)
     new, old = (ranked(values, won, cohort).auc for values in (candidate, incumbent))
-    drawn = np.array([(new(w), old(w)) for w in resamples(len(won), REPLICATES, seed)])
+    drawn = np.array([(new(w), old(w)) for w in resamples(len(won), seed)])
     everyone = np.ones(len(won))
     error = float(np.nanstd(drawn[:, 0]))
     half_width = HALF_WIDTH * float(np.nanstd(drawn[:, 0] - drawn[:, 1]))
