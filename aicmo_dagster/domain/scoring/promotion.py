@@ -24,7 +24,7 @@ outcomes that mean nothing. A gate that is tried every week needs more.
 
 LEAST_WINS = 20
 LEAST_LOSSES = 20
-"""In the leads that are judged on."""
+"""In the leads that are judged on: those in a cohort that holds both."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,12 @@ def judge(
             knowing when a lead came wins nothing.
         seed: Of the bootstrap.
     """
-    wins = int(won.sum())
-    if wins < LEAST_WINS or len(won) - wins < LEAST_LOSSES:
+    comparable = np.isin(cohort, cohort[won]) & np.isin(cohort, cohort[~won])
+    wins, losses = int(won[comparable].sum()), int((~won)[comparable].sum())
+    if wins < LEAST_WINS or losses < LEAST_LOSSES:
         reason = (
-            f"{wins} won and {len(won) - wins} lost leads to judge on; it takes {LEAST_WINS} won"
-            f" and {LEAST_LOSSES} lost"
+            f"{wins} won and {losses} lost leads in cohorts that hold both; to judge on them it"
+            f" takes {LEAST_WINS} and {LEAST_LOSSES}"
         )
         return Verdict(False, reason, np.nan, np.nan, np.nan)
     new, old = (ranked(values, won, cohort).auc for values in (candidate, incumbent))

@@ -57,7 +57,15 @@ def test_too_few_outcomes_promote_nothing(won: int, lost: int) -> None:
     values = outcomes.astype(float)
     verdict = judge(values, -values, outcomes, np.zeros(won + lost, dtype=np.int64), seed=0)
     assert not verdict.promoted
-    assert f"{won} won and {lost} lost" in verdict.reason
+    told = f"{won} won and {lost} lost" if won else "0 won and 0 lost"
+    assert verdict.reason.startswith(told)
+
+
+def test_cohorts_in_which_nothing_can_be_compared_promote_nothing() -> None:
+    outcomes = np.repeat([True, False], 200)
+    verdict = judge(outcomes * 1.0, outcomes * 0.0, outcomes, outcomes.astype(np.int64), seed=0)
+    assert not verdict.promoted
+    assert verdict.reason.startswith("0 won and 0 lost leads in cohorts that hold both")
 
 
 def test_the_verdict_is_the_same_by_seed() -> None:
