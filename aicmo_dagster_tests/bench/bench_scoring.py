@@ -4,7 +4,7 @@ Figures of the real leads are left out where they are absent. Not here: the scor
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -18,8 +18,8 @@ from scipy.special import expit
 from aicmo_dagster.domain.scoring.dimensions import Dimension
 from aicmo_dagster.domain.scoring.evaluation import Evaluation
 from aicmo_dagster.domain.scoring.history import History, time_split
-from aicmo_dagster.domain.scoring.learning import learn
-from aicmo_dagster.domain.scoring.model import Kind, score
+from aicmo_dagster.domain.scoring.learning import Learned, learn
+from aicmo_dagster.domain.scoring.model import score
 from aicmo_dagster.domain.scoring.training import train, with_points
 from aicmo_dagster_tests.bench.measure import Measured, cost
 from aicmo_dagster_tests.domain.scoring.histories import history
@@ -51,11 +51,14 @@ def run(_: Path) -> Iterator[Measured]:
     spent = min(cost(_score, 30).value for _ in range(2))
     size = f"{LEADS:,} leads x 30"
     yield Measured("frame to score with all contributions", size, spent, "CPU s", bound=5)
-    for kind in ("anchored", "additive"):
-        taken: Spent = cost(_train, kind, 20).value
-        size = f"{LEADS:,} leads x 20"
-        yield Measured(f"training, {kind}", size, taken.cpu, "CPU s", bound=60)
-        yield Measured(f"training, {kind}: peak above", size, taken.above, "MiB", bound=1_536)
+    size = f"{LEADS:,} leads x 20"
+    for what, function in (
+        ("training, additive", _train),
+        ("guard to verdict, both kinds", _learn),
+    ):
+        taken: Spent = cost(function, 20).value
+        yield Measured(what, size, taken.cpu, "CPU s", bound=60)
+        yield Measured(f"{what}: peak above", size, taken.above, "MiB", bound=1_536)
     if FILE.exists():
         yield from _real()
     promoted = sum(_promoted_from_nothing(seed) for seed in range(SEEDS))
@@ -102,15 +105,7 @@ def _evaluation(leads: History, known_at_capture: list[str]) -> Evaluation:
 def _promoted_from_nothing(seed: int) -> bool:
     past = history(NULL_LEADS, seed)
     won = past.won.sample(frac=1, random_state=seed, ignore_index=True)
-    found = learn(
-        replace(past, won=won),
-        known_at_capture=[],
-        ignore=[],
-        incumbent=None,
-        embargo=timedelta(0),
-        seed=seed,
-        code_version="bench",
-    )
+    found = _learned(replace(past, won=won), seed)
     assert len(found.candidates) == 2
     return found.promoted is not None
 
@@ -127,11 +122,32 @@ def _score(dimensions: int) -> float:
     return spent
 
 
-def _train(kind: Kind, dimensions: int) -> Spent:
+def _train(dimensions: int) -> Spent:
     past = _history(LEADS, dimensions)
+    return _spent(lambda: train(past, "additive", code_version="bench"))
+
+
+def _learn(dimensions: int) -> Spent:
+    past = _history(LEADS, dimensions)
+    return _spent(lambda: _learned(past, seed=0))
+
+
+def _learned(past: History, seed: int) -> Learned:
+    return learn(
+        past,
+        known_at_capture=[],
+        ignore=[],
+        incumbent=None,
+        embargo=timedelta(0),
+        seed=seed,
+        code_version="bench",
+    )
+
+
+def _spent(function: Callable[[], object]) -> Spent:
     held = _memory("VmRSS")
     begun = time.process_time()
-    train(past, kind, code_version="bench")
+    function()
     return Spent(time.process_time() - begun, _memory("VmHWM") - held)
 
 

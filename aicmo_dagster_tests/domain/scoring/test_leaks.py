@@ -96,6 +96,12 @@ def test_a_column_that_is_filled_in_now_and_then_is_not() -> None:
     assert _found("custom.Fax", pd.Series(np.where(present, 1.0, np.nan))) == {}
 
 
+def test_a_column_of_few_leads_that_all_lost_is_not_named_where_nearly_all_lose() -> None:
+    won = pd.Series(np.arange(COUNT) % 50 == 0, dtype="boolean")
+    present = np.arange(COUNT) % 50 == 1
+    assert _found("custom.Fax", pd.Series(np.where(present, np.arange(COUNT), np.nan)), won) == {}
+
+
 @pytest.mark.parametrize(("days", "named"), [(-3, False), (1, False), (5, True)])
 def test_dates_later_than_the_lead_are_named(days: int, named: bool) -> None:
     dates = [f"{BEGIN + timedelta(hours=hour, days=days):%Y-%m-%d %H:%M}" for hour in range(COUNT)]

@@ -103,7 +103,8 @@ def test_the_fewer_labels_the_more_a_model_keeps_to_the_points() -> None:
         spread = dict(zip(scores.names, scores.contributions.std(axis=0), strict=True))
         return spread[POINTS.name] / sum(spread.values())
 
-    assert leaning(50) > leaning(2_000)
+    assert leaning(50) > 0.25
+    assert leaning(2_000) < leaning(50)
 
 
 def test_without_a_scorecard_the_anchored_logistic_learns_from_the_columns_alone() -> None:
