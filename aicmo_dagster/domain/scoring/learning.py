@@ -121,10 +121,7 @@ def learn(
     test = _Test(newest, newest.labels.astype(np.bool_), cohorts(newest.arrival), seed)
     models = (_trained(past, kind, code_version) for kind in kinds)
     candidates = tuple(_candidate(model, test, unused) for model in models)
-    best = candidates[0]
-    for challenger in candidates[1:]:
-        if test.judge(challenger.model, best.model).promoted:
-            best = challenger
+    best = _best(candidates, test)
     return Learned(findings, unused, candidates, best, test.judge(best.model, incumbent))
 
 
@@ -149,6 +146,15 @@ def _candidate(model: Model, test: _Test, unused: tuple[str, ...]) -> Candidate:
         "seed": test.seed,
     }
     return Candidate(replace(model, metrics=metrics), evaluation)
+
+
+def _best(candidates: tuple[Candidate, ...], test: _Test) -> Candidate:
+    """The simplest, unless a challenger is ahead of it as one must be to replace an incumbent."""
+    best = candidates[0]
+    for challenger in candidates[1:]:
+        if test.judge(challenger.model, best.model).promoted:
+            best = challenger
+    return best
 
 
 def _too_early(past: History) -> Verdict:

@@ -95,8 +95,7 @@ def _model(
         _table(column, effect - mean)
         for column, effect, mean in zip(columns, effects.by_column, means, strict=True)
     )
-    base = effects.intercept + sum(means)
-    edges, leads = _score_bins(base, tables, columns)
+    edges, leads = _score_bins(base := effects.intercept + sum(means), tables, columns)
     return Model(
         kind=kind,
         tables=tables,
