@@ -19,7 +19,6 @@ from aicmo_dagster.domain.scoring.ranking import (
     resamples,
 )
 
-REPLICATES = 200
 INTERVAL = (2.5, 97.5)
 """Percentiles of the replicates: a 95 % interval."""
 
@@ -75,7 +74,6 @@ def evaluate(
     *,
     seed: int,
     probability: Vector | None = None,
-    replicates: int = REPLICATES,
 ) -> Evaluation:
     """What a score was worth.
 
@@ -85,7 +83,6 @@ def evaluate(
         cohort: Shape (n,): the arrival cohort of each.
         seed: Of the bootstrap.
         probability: Shape (n,), where the score claims one.
-        replicates: Of the bootstrap.
     """
     alone = np.zeros(len(won), dtype=np.int64)
     pooled, within = ranked(values, won, alone), ranked(values, won, cohort)
@@ -100,18 +97,13 @@ def evaluate(
         measures |= {"brier": calibration.brier, "ece": calibration.ece}
         measures["ece_within"] = calibrated(probability, won, cohort).ece
     figures: dict[str, Figure | None] = dict.fromkeys(("brier", "ece", "ece_within"))
-    figures |= _figures(measures, len(won), seed, replicates)
+    figures |= _figures(measures, len(won), seed)
     return Evaluation(leads=len(won), won=int(won.sum()), **figures)  # type: ignore[arg-type]
 
 
-def _figures(
-    measures: dict[str, Measure], count: int, seed: int, replicates: int
-) -> dict[str, Figure]:
+def _figures(measures: dict[str, Measure], count: int, seed: int) -> dict[str, Figure]:
     drawn = np.array(
-        [
-            [measure(weights) for measure in measures.values()]
-            for weights in resamples(count, replicates, seed)
-        ]
+        [[measure(weights) for measure in measures.values()] for weights in resamples(count, seed)]
     )
     everyone = np.ones(count)
     figures = {}

@@ -67,6 +67,10 @@ class History:
             points=None if self.points is None else self.points[mask],
         )
 
+    def latest(self, share: float) -> "History":
+        """The last `share` by arrival of the labelled leads, at least one where there are any."""
+        return self.part(time_split(self, test_share=share).test)
+
     def without(self, names: tuple[str, ...]) -> "History":
         """The same leads without the dimensions `names`."""
         kept = tuple(each for each in self.dimensions if each.name not in names)

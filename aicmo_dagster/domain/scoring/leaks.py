@@ -20,7 +20,7 @@ from scipy.stats import binom
 from aicmo_dagster.domain.scoring.binned import BinnedColumn, binned
 from aicmo_dagster.domain.scoring.binning import EACH_VALUE, CategoryBins, as_texts, is_category
 from aicmo_dagster.domain.scoring.dimensions import Dimension
-from aicmo_dagster.domain.scoring.ranking import Truths, ranked
+from aicmo_dagster.domain.scoring.ranking import Truths, Vector, ranked
 
 Rule = Literal["name", "auc", "purity", "presence", "later"]
 
@@ -30,6 +30,9 @@ SUSPICIOUS_AUC = 0.90
 PURE_SHARE = 0.90
 PURE_LEADS = 20
 """A value that so many leads have, and of which such a share had the rarer outcome."""
+
+UNLIKE_SHARE = 0.5
+"""A number stands out from the next only where so few of that had the rarer outcome."""
 
 LATER_SHARE = 0.01
 CHANCE = 1e-6
@@ -101,21 +104,32 @@ def find_leaks(
         if arrived_at is not None and is_category(values):
             found += _by_dates(dimension.name, values, arrived_at)
         if 0 < labels.sum() < len(labels):
-            found += _by_outcome(binned(dimension, values[known]), labels)
+            column = binned(dimension, values[known])
+            found += _by_auc(column, labels)
+            found += _by_presence(column, labels)
+            if is_category(values) or values.nunique() <= EACH_VALUE:
+                found += _by_purity(column, labels)
     return tuple(found)
 
 
 def left_out(
-    findings: tuple[Finding, ...], known_at_capture: list[str], ignore: list[str]
+    dimensions: tuple[Dimension, ...],
+    findings: tuple[Finding, ...],
+    known_at_capture: list[str],
+    ignore: list[str],
 ) -> tuple[str, ...]:
     """The dimensions not to learn from: the ignored, and the found that nobody vouched for.
 
     Columns may be named with or without `custom.` before them.
     """
-    vouched = {name.removeprefix(CUSTOM) for name in known_at_capture}
-    found = {f.column for f in findings if f.column.removeprefix(CUSTOM) not in vouched}
-    ignored = {prefix + name.removeprefix(CUSTOM) for name in ignore for prefix in ("", CUSTOM)}
-    return tuple(sorted(found | ignored))
+    vouched, ignored = (
+        {name.removeprefix(CUSTOM) for name in names} for names in (known_at_capture, ignore)
+    )
+    found = {finding.column for finding in findings}
+    names = [(each.name, each.name.removeprefix(CUSTOM)) for each in dimensions]
+    return tuple(
+        name for name, own in names if own in ignored or (name in found and own not in vouched)
+    )
 
 
 def _by_name(dimension: Dimension) -> Iterator[Finding]:
@@ -132,35 +146,50 @@ def _by_name(dimension: Dimension) -> Iterator[Finding]:
 def _by_dates(name: str, values: pd.Series, arrived_at: pd.Series) -> Iterator[Finding]:
     """Dates are texts that begin as ISO 8601 has it, in nine of ten leads that have any."""
     texts = as_texts(values)
-    dated = pc.match_substring_regex(texts, r"^\d{4}-\d{2}-\d{2}").fill_null(value=False)
-    if pc.sum(dated).as_py() < max(PURE_LEADS, 0.9 * (len(texts) - texts.null_count)):
+    dated = pc.match_substring_regex(texts, r"^\d{4}-\d{2}-\d{2}").fill_null(fill_value=False)
+    if (pc.sum(dated).as_py() or 0) < max(PURE_LEADS, 0.9 * (len(texts) - texts.null_count)):
         return
     written = pd.Series(pc.utf8_slice_codeunits(texts, 0, 10).to_pandas())
-    days = pd.to_datetime(written, format="%Y-%m-%d", errors="coerce", utc=True).to_numpy()
-    arrived = arrived_at.astype("datetime64[us, UTC]").dt.floor("D").to_numpy()
-    later = float(np.mean((days > arrived)[~np.isnat(days)]))
+    days = pd.to_datetime(written, format="%Y-%m-%d", errors="coerce").to_numpy("datetime64[us]")
+    arrived = arrived_at.astype("datetime64[us, UTC]").to_numpy("datetime64[us]")
+    # A date tells no time zone, so the day after may be the same.
+    tomorrow = arrived + np.timedelta64(1, "D")
+    later = float(np.mean((days > tomorrow)[~np.isnat(days)]))
     if later > LATER_SHARE:
         yield Finding(name, "later", f"{later:.0%} of its dates are later than the lead's arrival")
 
 
-def _by_outcome(column: BinnedColumn, won: Truths) -> Iterator[Finding]:
-    name = column.dimension.name
+def _by_auc(column: BinnedColumn, won: Truths) -> Iterator[Finding]:
     alone = _auc_alone(column, won)
     if alone > SUSPICIOUS_AUC:
-        yield Finding(name, "auc", f"alone it ranks leads with an AUC of {alone:.2f}")
+        evidence = f"alone it ranks leads with an AUC of {alone:.2f}"
+        yield Finding(column.dimension.name, "auc", evidence)
+
+
+def _by_purity(column: BinnedColumn, won: Truths) -> Iterator[Finding]:
+    """A bin is a value here. Where one outcome is the rule, values that only have it are many."""
     rarer, outcome = (won, "won") if won.mean() <= 0.5 else (~won, "lost")
     share = np.bincount(column.codes, rarer, column.bins.count) / np.maximum(column.leads, 1)
-    if isinstance(column.bins, CategoryBins) or column.bins.count <= EACH_VALUE + 1:
-        pure = np.flatnonzero((column.leads >= PURE_LEADS) & (share >= PURE_SHARE))
-        if len(pure):
-            told = ", ".join(
-                f"{_value(column, code)} ({share[code]:.0%} of {column.leads[code]})"
-                for code in pure[:3]
-            )
-            yield Finding(
-                name, "purity", f"nearly all leads with these values were {outcome}: {told}"
-            )
-    yield from _by_presence(column, won)
+    frequent = column.leads >= PURE_LEADS
+    pure = np.flatnonzero(frequent & (share >= PURE_SHARE) & ~_gradual(column, share, frequent))
+    if len(pure):
+        told = ", ".join(
+            f"{_value(column, code)} ({share[code]:.0%} of {column.leads[code]})"
+            for code in pure[:3]
+        )
+        evidence = f"nearly all leads with these values were {outcome}: {told}"
+        yield Finding(column.dimension.name, "purity", evidence)
+
+
+def _gradual(column: BinnedColumn, share: Vector, frequent: Truths) -> Truths:
+    """Bins of a number that are next to a bin not much worse: more is better, and nothing leaks."""
+    gradual = np.zeros(column.bins.count, dtype=np.bool_)
+    ordered = np.flatnonzero(frequent[: column.bins.ordered])
+    for place, code in enumerate(ordered):
+        beside = ordered[max(place - 1, 0) : place + 2]
+        others = share[beside[beside != code]]
+        gradual[code] = len(others) > 0 and others.min() > UNLIKE_SHARE
+    return gradual
 
 
 def _by_presence(column: BinnedColumn, won: Truths) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from aicmo_dagster.domain.scoring.calibration import recalibrated
 from aicmo_dagster.domain.scoring.evaluation import Evaluation, evaluate
 from aicmo_dagster.domain.scoring.history import (
     History,
@@ -18,7 +19,7 @@ from aicmo_dagster.domain.scoring.history import (
     time_split,
 )
 from aicmo_dagster.domain.scoring.leaks import Finding, find_leaks, left_out
-from aicmo_dagster.domain.scoring.model import Model, score
+from aicmo_dagster.domain.scoring.model import Kind, Model, score
 from aicmo_dagster.domain.scoring.promotion import Verdict, judge
 from aicmo_dagster.domain.scoring.ranking import Truths, Vector, Whole
 from aicmo_dagster.domain.scoring.training import (
@@ -28,6 +29,9 @@ from aicmo_dagster.domain.scoring.training import (
     train,
     with_points,
 )
+
+LATEST_SHARE = 0.2
+"""Of the training leads: where the share won is the nearest to that of the leads to come."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,7 @@ def learn(
     """
     arrived_at = history.arrival if is_instant(history.arrival) else None
     findings = find_leaks(history.columns, history.dimensions, history.won, arrived_at)
-    unused = left_out(findings, known_at_capture, ignore)
+    unused = left_out(history.dimensions, findings, known_at_capture, ignore)
     allowed = history.without(unused)
     split = time_split(allowed, embargo=embargo)
     past, newest = allowed.part(split.train), allowed.part(split.test)
@@ -115,14 +119,18 @@ def learn(
     if not kinds:
         return Learned(findings, unused, (), None, _too_early(past))
     test = _Test(newest, newest.labels.astype(np.bool_), cohorts(newest.arrival), seed)
-    candidates = tuple(
-        _candidate(train(past, kind, code_version=code_version), test, unused) for kind in kinds
-    )
-    best = candidates[0]
-    for challenger in candidates[1:]:
-        if test.judge(challenger.model, best.model).promoted:
-            best = challenger
+    models = (_trained(past, kind, code_version) for kind in kinds)
+    candidates = tuple(_candidate(model, test, unused) for model in models)
+    best = _best(candidates, test)
     return Learned(findings, unused, candidates, best, test.judge(best.model, incumbent))
+
+
+def _trained(past: History, kind: Kind, code_version: str) -> Model:
+    """Learned from all of `past`, its intercept moved to the share won in the latest of it."""
+    model = train(past, kind, code_version=code_version)
+    latest = past.latest(LATEST_SHARE)
+    columns = with_points(latest.columns, latest.points)
+    return recalibrated(model, columns, latest.labels.astype(np.bool_))
 
 
 def _candidate(model: Model, test: _Test, unused: tuple[str, ...]) -> Candidate:
@@ -138,6 +146,15 @@ def _candidate(model: Model, test: _Test, unused: tuple[str, ...]) -> Candidate:
         "seed": test.seed,
     }
     return Candidate(replace(model, metrics=metrics), evaluation)
+
+
+def _best(candidates: tuple[Candidate, ...], test: _Test) -> Candidate:
+    """The simplest, unless a challenger is ahead of it as one must be to replace an incumbent."""
+    best = candidates[0]
+    for challenger in candidates[1:]:
+        if test.judge(challenger.model, best.model).promoted:
+            best = challenger
+    return best
 
 
 def _too_early(past: History) -> Verdict:

@@ -20,6 +20,15 @@ from aicmo_dagster.domain.scoring.dimensions import Dimension
 Kind = Literal["anchored", "additive"]
 Vector = npt.NDArray[np.float64]
 
+POINTS = Dimension(
+    name="points",
+    family="fit",
+    description="The points of the expert scorecard.",
+    unit="points",
+    direction=1,
+)
+"""The column that carries the expert's points; a frame to be scored holds it by this name."""
+
 NOTHING_KNOWN = "nothing is known of this lead: the share that is won among all leads"
 """The reason of a lead whose every column is missing."""
 
@@ -93,7 +102,8 @@ class Scores:
         contributions: Shape (n, d), in logits; of a lead that nothing is known of, all 0.
         logit: Shape (n,).
         probability: Shape (n,), 0 to 1.
-        nothing_known: Shape (n,): every column is missing; `NOTHING_KNOWN` is the reason.
+        nothing_known: Shape (n,): every column but the points is missing; `NOTHING_KNOWN` is the
+            reason.
         absent: Dimensions whose column the frame lacks: they counted as missing throughout.
     """
 
@@ -127,7 +137,8 @@ def score(model: Model, columns: pd.DataFrame) -> Scores:
     for row, table in enumerate(model.tables):
         found = table_codes(table, columns)
         parts[row] = np.asarray(table.contributions)[found]
-        nothing_known &= found == table.bins.count - 1
+        if table.dimension.name != POINTS.name:  # which anybody has, if only none
+            nothing_known &= found == table.bins.count - 1
     parts[:, nothing_known] = 0.0
     base = np.where(nothing_known, logit_of(model.base_rate), model.base) + model.shift
     logit = _summed(base, parts)

@@ -1,7 +1,8 @@
 """The gate: whether a candidate takes the incumbent's place. Not here: training, or storing it.
 
-Both rank the same leads, the newest whose outcomes have ripened, which neither has seen. The
-candidate must be better by more than chance explains, and must rank better than chance at all.
+Both rank the same leads, the newest whose outcomes have ripened. The candidate has not seen them;
+that the incumbent may have only makes the gate stricter. The candidate must be better by more than
+chance explains, and must rank better than chance at all.
 """
 
 from dataclasses import dataclass
@@ -10,8 +11,6 @@ import numpy as np
 from scipy.stats import norm
 
 from aicmo_dagster.domain.scoring.ranking import Truths, Vector, Whole, ranked, resamples
-
-REPLICATES = 500
 
 HALF_WIDTH = float(norm.ppf(0.975))
 """Standard errors in half of a 95 % interval: how far a candidate must be ahead."""
@@ -25,7 +24,7 @@ outcomes that mean nothing. A gate that is tried every week needs more.
 
 LEAST_WINS = 20
 LEAST_LOSSES = 20
-"""In the leads that are judged on."""
+"""In the leads that are judged on: those in a cohort that holds both."""
 
 
 @dataclass(frozen=True)
@@ -60,15 +59,16 @@ def judge(
             knowing when a lead came wins nothing.
         seed: Of the bootstrap.
     """
-    wins = int(won.sum())
-    if wins < LEAST_WINS or len(won) - wins < LEAST_LOSSES:
+    comparable = np.isin(cohort, cohort[won]) & np.isin(cohort, cohort[~won])
+    wins, losses = int(won[comparable].sum()), int((~won)[comparable].sum())
+    if wins < LEAST_WINS or losses < LEAST_LOSSES:
         reason = (
-            f"{wins} won and {len(won) - wins} lost leads to judge on; it takes {LEAST_WINS} won"
-            f" and {LEAST_LOSSES} lost"
+            f"{wins} won and {losses} lost leads in cohorts that hold both; to judge on them it"
+            f" takes {LEAST_WINS} and {LEAST_LOSSES}"
         )
         return Verdict(False, reason, np.nan, np.nan, np.nan)
     new, old = (ranked(values, won, cohort).auc for values in (candidate, incumbent))
-    drawn = np.array([(new(w), old(w)) for w in resamples(len(won), REPLICATES, seed)])
+    drawn = np.array([(new(w), old(w)) for w in resamples(len(won), seed)])
     everyone = np.ones(len(won))
     error = float(np.nanstd(drawn[:, 0]))
     half_width = HALF_WIDTH * float(np.nanstd(drawn[:, 0] - drawn[:, 1]))

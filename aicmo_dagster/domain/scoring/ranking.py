@@ -19,6 +19,11 @@ Measure = Callable[[Vector], float]
 TOP_SHARE = 0.1
 CALIBRATION_BINS = 15
 
+RESAMPLES = 200
+FEWEST_RESAMPLES = 50
+DRAWS = 10_000_000
+"""So many leads at most are drawn in all, unless that makes too few samples."""
+
 
 @dataclass(frozen=True)
 class Ranking:
@@ -118,8 +123,11 @@ def calibrated(probability: Vector, won: Truths, cohort: Whole) -> Calibration:
     return Calibration(probability, won, bins)
 
 
-def resamples(count: int, replicates: int, seed: int) -> Iterator[Vector]:
-    """Weights of bootstrap samples: how often each of `count` leads was drawn with replacement."""
+def resamples(count: int, seed: int) -> Iterator[Vector]:
+    """Weights of bootstrap samples: how often each of `count` leads was drawn with replacement.
+
+    There are 200 samples, and fewer, to 50, of more than 50,000 leads, whose intervals are narrow.
+    """
     draw = np.random.default_rng(seed)
-    for _ in range(replicates):
+    for _ in range(max(FEWEST_RESAMPLES, min(RESAMPLES, DRAWS // count))):
         yield np.bincount(draw.integers(0, count, count), minlength=count).astype(np.float64)

@@ -15,10 +15,10 @@ import sklearn
 from threadpoolctl import threadpool_limits
 
 from aicmo_dagster.domain.scoring.additive import additive_effects
-from aicmo_dagster.domain.scoring.anchored import POINTS, anchored_effects
+from aicmo_dagster.domain.scoring.anchored import anchored_effects
 from aicmo_dagster.domain.scoring.binned import BinnedColumn, Effects, binned
 from aicmo_dagster.domain.scoring.history import History
-from aicmo_dagster.domain.scoring.model import Kind, Model, Table
+from aicmo_dagster.domain.scoring.model import POINTS, Kind, Model, Table
 from aicmo_dagster.errors import AicmoError
 
 Vector = npt.NDArray[np.float64]
@@ -59,7 +59,7 @@ def train(history: History, kind: Kind, *, code_version: str) -> Model:
     if not 0 < labels.sum() < len(labels):
         raise AicmoError("a model needs both won and lost leads; wait until outcomes have ripened")
     columns = _columns(history, kind)
-    if not columns:
+    if all(column.dimension == POINTS for column in columns):
         raise AicmoError("no dimension tells the leads apart; there is nothing to learn from")
     learn = additive_effects if kind == "additive" else anchored_effects
     with threadpool_limits(limits=1):
@@ -95,8 +95,7 @@ def _model(
         _table(column, effect - mean)
         for column, effect, mean in zip(columns, effects.by_column, means, strict=True)
     )
-    base = effects.intercept + sum(means)
-    edges, leads = _score_bins(base, tables, columns)
+    edges, leads = _score_bins(base := effects.intercept + sum(means), tables, columns)
     return Model(
         kind=kind,
         tables=tables,

@@ -61,6 +61,11 @@ def test_different_numbers_never_share_a_bin_however_close_or_far(values: list[f
     assert found.tolist() == list(range(len(column)))
 
 
+def test_numbers_with_no_other_between_them_have_a_bin_each() -> None:
+    column = _numbers([1.0, np.nextafter(1.0, 2.0), 5e-324, 0.0])
+    assert codes(fit_bins(column), column).tolist() == [2, 3, 1, 0]
+
+
 @given(st.lists(NUMBERS, max_size=200))
 def test_bins_follow_the_order_of_the_numbers(values: list[float]) -> None:
     column = _numbers(sorted(values))

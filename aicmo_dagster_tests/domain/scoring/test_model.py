@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,7 +8,7 @@ from hypothesis import strategies as st
 
 from aicmo_dagster.domain.scoring.binning import CategoryBins, NumberBins
 from aicmo_dagster.domain.scoring.dimensions import Dimension
-from aicmo_dagster.domain.scoring.model import Model, Table, logit_of, score
+from aicmo_dagster.domain.scoring.model import POINTS, Model, Table, logit_of, score
 from aicmo_dagster.domain.scoring.model_documents import from_document, to_document, version
 from aicmo_dagster.errors import BadInput
 from aicmo_dagster_tests.domain.scoring.histories import texts
@@ -127,6 +129,16 @@ def test_a_lead_of_which_nothing_is_known_has_the_base_rate() -> None:
     scores = score(_model(), frame)
     assert scores.nothing_known.tolist() == [True, False]
     assert scores.contributions[0].tolist() == [0.0, 0.0]
+    assert scores.logit[0] == pytest.approx(logit_of(0.25) + 0.125)
+
+
+def test_of_a_lead_that_has_nothing_but_its_points_nothing_is_known() -> None:
+    points = Table(POINTS, NumberBins((1.0,)), (-2.0, 2.0, 0.0), (3, 3, 0))
+    model = replace(_model(), tables=(*_model().tables, points))
+    frame = pd.DataFrame({"visits": [np.nan], "channel": texts([None]), "points": [0.0]})
+    scores = score(model, frame)
+    assert scores.nothing_known.tolist() == [True]
+    assert scores.contributions.tolist() == [[0.0, 0.0, 0.0]]
     assert scores.logit[0] == pytest.approx(logit_of(0.25) + 0.125)
 
 
