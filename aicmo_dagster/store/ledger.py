@@ -413,6 +413,12 @@ def advance(connection: sa.Connection, campaign: str, changes: Iterable[dict[str
             name: sa.bindparam(name) for name in columns if not name.startswith("at_")
         }
         statement = (
-            sa.update(nurture_sends).where(*one_of(campaign)).values({"reason": None} | values)
+            sa.update(nurture_sends)
+            .where(
+                _SENDS.campaign == campaign,
+                _SENDS.lead_id == sa.bindparam("at_lead"),
+                _SENDS.step == sa.bindparam("at_step"),
+            )
+            .values({"reason": None} | values)
         )
         connection.execute(statement, alike)
