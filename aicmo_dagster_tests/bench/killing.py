@@ -118,6 +118,23 @@ def send_despite_kills(
     return Aftermath(leads, killed, arrived, states, connections)
 
 
+def send_at_once(home: Path, database_url: str, *, leads: int, workers: int) -> Aftermath:
+    """A campaign sent by `workers` processes that all begin at the same time."""
+    observer = workspace_at(home, database_url, None)
+    enrol_in(observer.database, home, leads)
+    with recorder(home) as (port, taken):
+        url = f"smtp://127.0.0.1:{port}?connections=2"
+        running = [_worker(home, database_url, url, 0) for _ in range(workers)]
+        for each in running:
+            each.join()
+        exits = {each.exitcode for each in running}
+        assert exits == {0}, exits
+    with observer.database.read() as connection:
+        states = state_counts(connection, KEY)
+    observer.database.close()
+    return Aftermath(leads, 0, Counter(taken.read_text(encoding="ascii").split()), states, 2)
+
+
 def _wait_until(
     taken: Path,
     killed: int,
