@@ -163,7 +163,7 @@ def _post_office(scratch: Path, port: int) -> float | None:
     pip = [str(home / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check"]
     if subprocess.run([*pip, "django-post_office"], check=False, capture_output=True).returncode:
         return None
-    script = shutil.copy(Path(__file__).with_name("post_office.py"), home / "send.py")
+    script = shutil.copy(Path(__file__).with_name("sending_by_django.py"), home / "send.py")
     command = [str(home / "bin" / "python"), script, str(home), str(port), str(MAILS // 4)]
     told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return float(told.split()[-1])

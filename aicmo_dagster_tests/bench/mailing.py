@@ -6,10 +6,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -53,15 +54,29 @@ def enrol(home: Path, leads: int, **changes: Any) -> None:
     workspace.database.close()
 
 
-def enrol_in(database: Database, folder: Path, leads: int, **changes: Any) -> None:
-    """`leads` leads are routed into a campaign in `database`; `changes` are to its document."""
+def enrol_in(
+    database: Database,
+    folder: Path,
+    leads: int,
+    columns: Mapping[str, Any] = MappingProxyType({}),
+    **changes: Any,
+) -> None:
+    """`leads` leads are routed into a campaign in `database`.
+
+    Args:
+        database: Where to.
+        folder: The campaign document's.
+        leads: How many.
+        columns: More of the leads.
+        changes: To the document.
+    """
     step = {"id": "intro", "subject": SUBJECT, "body": BODY}
     document = campaign(KEY, **({"sequences": {"everyone": {"steps": [step]}}} | changes))
     numbers = pd.Series(range(1, leads + 1)).astype(str)
-    columns = {"first_name": "Ann", "company": "Company " + numbers, "city": "Bergen"}
+    named = {"first_name": "Ann", "company": "Company " + numbers, "city": "Bergen", **columns}
     with database.write() as connection:
         apply_campaign(connection, document, {}, folder, NOON)
-        replace_frame(connection, "raw_leads", KEY, raw_leads(leads, **columns))
+        replace_frame(connection, "raw_leads", KEY, raw_leads(leads, **named))
         replace_frame(connection, "routed_leads", KEY, routed_leads(leads))
 
 

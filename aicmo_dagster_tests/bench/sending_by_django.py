@@ -1,6 +1,6 @@
 """django-post_office rendering and sending mail: run by its own environment, not by ours.
 
-``python post_office.py FOLDER PORT COUNT`` prints the CPU microseconds that a message costs.
+``python sending_by_django.py FOLDER PORT COUNT`` prints the CPU microseconds that a message costs.
 """
 
 import sys
