@@ -51,7 +51,7 @@ class Smtp:
         """
         queue = iter(parcels)
         try:
-            while self._assign(queue):
+            while self._assign(queue, book):
                 if not self._let_go(book):
                     self._wait(book)
             self._record(book)
@@ -73,9 +73,14 @@ class Smtp:
             self._forget(line)
             line.quit()
 
-    def _assign(self, queue: Iterator[Parcel]) -> bool:
-        """Parcels are under way on all connections there may be; says whether any is."""
+    def _assign(self, queue: Iterator[Parcel], book: Book) -> bool:
+        """Parcels are under way on all connections there may be; says whether any is.
+
+        What was refused is recorded first, since the next parcel may be spared for it.
+        """
         self._tend()
+        if any(delivery.state != "accepted" for _, delivery in self._settled):
+            self._record(book)
         idle = [line for line in self._lines if line.finished()]
         while idle or (len(self._lines) < self._server.connections and not self._full):
             parcel = self._again.popleft() if self._again else next(queue, None)

@@ -6,10 +6,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -17,7 +18,7 @@ import pandas as pd
 from aicmo_dagster.settings import Dkim, Settings
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.campaigns import apply_campaign
-from aicmo_dagster.store.database import open_database
+from aicmo_dagster.store.database import Database, open_database
 from aicmo_dagster.store.frames import replace_frame
 from aicmo_dagster_tests.samples import NOON, campaign, raw_leads, routed_leads
 
@@ -48,16 +49,35 @@ def open_at(home: Path, smtp_url: str | None = None, dkim: Dkim | None = None) -
 def enrol(home: Path, leads: int, **changes: Any) -> None:
     """`leads` leads with names and companies are routed into a campaign of one step in `home`."""
     home.mkdir(exist_ok=True)
+    workspace = open_at(home)
+    enrol_in(workspace.database, home, leads, **changes)
+    workspace.database.close()
+
+
+def enrol_in(
+    database: Database,
+    folder: Path,
+    leads: int,
+    columns: Mapping[str, Any] = MappingProxyType({}),
+    **changes: Any,
+) -> None:
+    """`leads` leads are routed into a campaign in `database`.
+
+    Args:
+        database: Where to.
+        folder: The campaign document's.
+        leads: How many.
+        columns: More of the leads.
+        changes: To the document.
+    """
     step = {"id": "intro", "subject": SUBJECT, "body": BODY}
     document = campaign(KEY, **({"sequences": {"everyone": {"steps": [step]}}} | changes))
     numbers = pd.Series(range(1, leads + 1)).astype(str)
-    columns = {"first_name": "Ann", "company": "Company " + numbers, "city": "Bergen"}
-    workspace = open_at(home)
-    with workspace.database.write() as connection:
-        apply_campaign(connection, document, {}, home, NOON)
-        replace_frame(connection, "raw_leads", KEY, raw_leads(leads, **columns))
+    named = {"first_name": "Ann", "company": "Company " + numbers, "city": "Bergen", **columns}
+    with database.write() as connection:
+        apply_campaign(connection, document, {}, folder, NOON)
+        replace_frame(connection, "raw_leads", KEY, raw_leads(leads, **named))
         replace_frame(connection, "routed_leads", KEY, routed_leads(leads))
-    workspace.database.close()
 
 
 def free_port() -> int:
@@ -83,14 +103,15 @@ def sink() -> Iterator[int]:
         command = [tool, *user, f"127.0.0.1:{port}", "1000"]
     process = subprocess.Popen(command)
     try:
-        _wait_for(port)
+        wait_for(port)
         yield port
     finally:
         process.terminate()
         process.wait()
 
 
-def _wait_for(port: int) -> None:
+def wait_for(port: int) -> None:
+    """Something listens at `port`."""
     deadline = time.monotonic() + 20
     while True:
         try:

@@ -16,7 +16,7 @@ from aicmo_dagster.store.database import open_database
 from aicmo_dagster.store.frames import read_frame
 from aicmo_dagster_tests.samples import campaign_document, leads_csv
 
-LEADS = 400
+LEADS = 200
 AICMO = [sys.executable, "-c", "from aicmo_dagster.cli.main import main; main()"]
 RUN = [*AICMO, "run", "spring", "--as-of", "2026-03-04T12:00:00+00:00"]
 
@@ -31,14 +31,14 @@ def messages(count: int) -> Ready:
     return lambda home, _: len(list((home / "outbox").glob("*.eml"))) >= count
 
 
-@pytest.fixture
-def document(tmp_path: Path) -> Path:
+def write_document(folder: Path) -> Path:
+    """A campaign over a CSV, both in `folder`."""
     columns = {"email": "Email", "first_name": "First", "company": "Account"}
     sources = [{"type": "csv", "path": "leads.csv", "columns": columns}]
-    (tmp_path / "leads.csv").write_text(leads_csv(LEADS), encoding="utf-8")
-    with (tmp_path / "campaign.yaml").open("w", encoding="utf-8") as file:
+    (folder / "leads.csv").write_text(leads_csv(LEADS), encoding="utf-8")
+    with (folder / "campaign.yaml").open("w", encoding="utf-8") as file:
         YAML().dump(campaign_document(sources=sources), file)
-    return tmp_path / "campaign.yaml"
+    return folder / "campaign.yaml"
 
 
 def environment(home: Path, database_url: str) -> dict[str, str]:
@@ -70,21 +70,29 @@ def apply(document: Path, home: Path, database_url: str) -> None:
     subprocess.run(command, env=environment(home, database_url), check=True, capture_output=True)
 
 
-def test_a_run_killed_at_many_points_ends_with_the_same_rows(
-    tmp_path: Path, document: Path, database_url: str, new_sqlite: Callable[[], str]
+@pytest.fixture(scope="module")
+def calm(
+    tmp_path_factory: pytest.TempPathFactory, new_sqlite: Callable[[], str]
+) -> tuple[Path, dict[str, pd.DataFrame]]:
+    """The home and the rows of a run that nobody killed."""
+    home, url = tmp_path_factory.mktemp("calm"), new_sqlite()
+    apply(write_document(home), home, url)
+    subprocess.run(RUN, env=environment(home, url), check=True, capture_output=True)
+    return home, frames(url)
+
+
+def test_a_run_killed_at_several_points_ends_with_the_same_rows(
+    tmp_path: Path, database_url: str, calm: tuple[Path, dict[str, pd.DataFrame]]
 ) -> None:
-    home, calm, calm_url = tmp_path / "killed", tmp_path / "calm", new_sqlite()
-    for folder, url in ((home, database_url), (calm, calm_url)):
-        apply(document, folder, url)
-    points = [stage_begun("raw_leads"), stage_begun("qualified_leads"), messages(3), messages(60)]
-    for point in points:
-        kill_when(point, home, database_url)
-    for folder, url in ((home, database_url), (calm, calm_url)):
-        subprocess.run(RUN, env=environment(folder, url), check=True, capture_output=True)
-    killed, unharmed = frames(database_url), frames(calm_url)
+    """Sending is killed far more often in `stages/test_killed`."""
+    apply(write_document(tmp_path), tmp_path, database_url)
+    for point in (stage_begun("qualified_leads"), messages(60)):
+        kill_when(point, tmp_path, database_url)
+    subprocess.run(RUN, env=environment(tmp_path, database_url), check=True, capture_output=True)
+    killed, (calm_home, unharmed) = frames(database_url), calm
     for stage in STAGES:
         pd.testing.assert_frame_equal(killed[stage], unharmed[stage])
     assert set(killed["nurture_sends"]["state"]) == {"accepted"}
-    names = [sorted(path.name for path in (f / "outbox").glob("*.eml")) for f in (home, calm)]
+    names = [sorted(p.name for p in (f / "outbox").glob("*.eml")) for f in (tmp_path, calm_home)]
     assert names[0] == names[1]
     assert len(names[0]) == LEADS

@@ -13,6 +13,7 @@ from aicmo_dagster.stages.route import route_leads
 from aicmo_dagster.stages.score import score_leads
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.frames import count_rows
+from aicmo_dagster_tests.bench.killing import send_at_once
 from aicmo_dagster_tests.samples import NOON
 from aicmo_dagster_tests.workspaces import apply, open_test_workspace
 
@@ -41,3 +42,13 @@ def test_two_campaigns_run_twice_at_once_write_to_each_person_once(workspace: Wo
         routed = [count_rows(connection, "routed_leads", key) for key in ("spring", "autumn")]
     assert sum(routed) == 40
     assert len(list(workspace.settings.outbox.glob("*.eml"))) == 40
+
+
+def test_three_processes_that_materialise_one_campaign_write_to_each_person_once(
+    tmp_path: Path, database_url: str
+) -> None:
+    """As two runs and a backfill do: each plans, claims and sends all that it can."""
+    after = send_at_once(tmp_path, database_url, leads=150, workers=3)
+    assert after.duplicates == 0
+    assert after.states == {"accepted": 150}
+    assert len(after.arrived) == 150
