@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from aicmo_dagster.domain.scoring.scorecard import FEATURES
+from aicmo_dagster.stages.activity import activities
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.decisions import history
 from aicmo_dagster.store.leads import find_lead, read_leads, read_score
@@ -61,6 +62,7 @@ def explain_lead(workspace: Workspace, key: str, named: str) -> Account:
             *_decided(connection, key, lead_id),
             *_overridden(connection, key, lead_id),
             *_sent(connection, key, lead_id),
+            *_done(connection, key, lead_id),
         ]
         score = _score(connection, key, lead_id)
     return Account(key, lead_id, score, sorted(entries, key=lambda entry: entry.at))
@@ -123,4 +125,12 @@ def _sent(connection: sa.Connection, key: str, lead_id: str) -> list[Entry]:
             + (f": {row['reason']}" if row["reason"] else ""),
         )
         for row in sends_of_lead(connection, key, lead_id)
+    ]
+
+
+def _done(connection: sa.Connection, key: str, lead_id: str) -> list[Entry]:
+    """What the lead did, and what came of it at sales."""
+    return [
+        Entry(each.at, each.stage, each.outcome, each.reason)
+        for each in activities(connection, key, lead_id)
     ]
