@@ -4,16 +4,21 @@ import dagster as dg
 
 from aicmo_dagster.defs.assets import ASSETS
 from aicmo_dagster.defs.checks import CHECKS
+from aicmo_dagster.defs.engagement import (
+    ENGAGEMENT_ASSETS,
+    ENGAGEMENT_JOBS,
+    ENGAGEMENT_SENSORS,
+)
 from aicmo_dagster.defs.jobs import JOBS
 from aicmo_dagster.defs.models import score_model, train_job
 from aicmo_dagster.defs.resources import RESOURCES
 from aicmo_dagster.defs.sensors import SENSORS
 
 defs = dg.Definitions(
-    assets=[*ASSETS, score_model],
+    assets=[*ASSETS, score_model, *ENGAGEMENT_ASSETS],
     asset_checks=CHECKS,
-    jobs=[*JOBS, train_job],
-    sensors=SENSORS,
+    jobs=[*JOBS, train_job, *ENGAGEMENT_JOBS],
+    sensors=[*SENSORS, *ENGAGEMENT_SENSORS],
     resources=RESOURCES,
     # A chain has nothing to run in parallel, and a process for each step costs twenty times more.
     executor=dg.in_process_executor,

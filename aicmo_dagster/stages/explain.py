@@ -17,6 +17,7 @@ from aicmo_dagster.domain.scoring.features import features
 from aicmo_dagster.domain.scoring.model_documents import from_document
 from aicmo_dagster.domain.scoring.model_frames import model_columns
 from aicmo_dagster.domain.scoring.scorecard import VERSION
+from aicmo_dagster.stages.activity import activities
 from aicmo_dagster.stages.grounds import grounds
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.decisions import history
@@ -67,6 +68,7 @@ def explain_lead(workspace: Workspace, key: str, named: str, now: datetime) -> A
             *_decided(connection, key, lead_id),
             *_overridden(connection, key, lead_id),
             *_sent(connection, key, lead_id),
+            *_done(connection, key, lead_id),
         ]
         score = _score(connection, key, lead_id, scoring, now)
     return Account(key, lead_id, score, sorted(entries, key=lambda entry: entry.at))
@@ -171,4 +173,12 @@ def _sent(connection: sa.Connection, key: str, lead_id: str) -> list[Entry]:
             + (f": {row['reason']}" if row["reason"] else ""),
         )
         for row in sends_of_lead(connection, key, lead_id)
+    ]
+
+
+def _done(connection: sa.Connection, key: str, lead_id: str) -> list[Entry]:
+    """What the lead did, and what came of it at sales."""
+    return [
+        Entry(each.at, each.stage, each.outcome, each.reason)
+        for each in activities(connection, key, lead_id)
     ]

@@ -19,6 +19,7 @@ from aicmo_dagster.domain.tokens import address_key, domain_key
 from aicmo_dagster.stages.report import Report, counted
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.campaigns import StoredCampaign
+from aicmo_dagster.store.database import take_turn
 from aicmo_dagster.store.decisions import record_decisions
 from aicmo_dagster.store.events import events_of_kind, events_of_lead
 from aicmo_dagster.store.handoffs import add_handoff, colleagues, handed_leads
@@ -48,6 +49,7 @@ def graduate(workspace: Workspace, key: str, now: datetime) -> Report:
     if rule is None or stored.state != "active":
         return Report(key, "sales_handoffs", 0, 0)
     with workspace.database.write() as connection:
+        take_turn(connection, f"handoffs of {key}")
         found = _found(connection, key, rule)
         handing = _Handing(workspace, connection, stored, rule, now)
         done, left = handing.hand_over(found)

@@ -9,6 +9,7 @@ from aicmo_dagster.domain.nurture.engagement import RULES_VERSION, Tuning, judge
 from aicmo_dagster.stages.record import cut_old_clients, replay
 from aicmo_dagster.stages.report import Report, counted
 from aicmo_dagster.stages.workspace import Workspace
+from aicmo_dagster.store.database import take_turn
 from aicmo_dagster.store.verdicts import handed_over, read_verdicts, replace_verdicts, unjudged
 
 
@@ -27,6 +28,7 @@ def judge_engagement(
     """
     replay(workspace)
     with workspace.database.write() as connection:
+        take_turn(connection, f"engagement of {key}")
         events = unjudged(connection, key, RULES_VERSION, everyone=everyone)
         sent = handed_over(connection, key)
         verdicts = judge(events, sent, tuning or Tuning(), now)

@@ -94,6 +94,11 @@ def instants_of(
     return list(connection.scalars(query.order_by(_EVENTS.happened_at)))
 
 
+def newest_event(connection: sa.Connection) -> int:
+    """The number of the latest event, which grows with each; 0 before the first."""
+    return connection.scalar(sa.select(sa.func.max(_EVENTS.id))) or 0
+
+
 def whole_clients(
     connection: sa.Connection, before: datetime, limit: int
 ) -> list[tuple[int, str, str]]:

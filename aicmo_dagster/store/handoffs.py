@@ -5,7 +5,6 @@ whom to hand over (`domain.nurture.graduation`), or delivering (`handoff`).
 """
 
 import json
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -85,6 +84,12 @@ def claim_due(connection: sa.Connection, now: datetime, limit: int) -> list[Hand
     return claimed
 
 
+def any_due(connection: sa.Connection, now: datetime) -> bool:
+    """Whether `claim_due` would find any."""
+    due = (_HANDOFFS.state == DUE, _HANDOFFS.next_attempt_at <= now)
+    return connection.execute(sa.select(_HANDOFFS.key).where(*due).limit(1)).first() is not None
+
+
 def record_delivery(connection: sa.Connection, handoff: Handoff, now: datetime) -> None:
     """The other side has it."""
     _change(
@@ -158,31 +163,6 @@ def handoff_of_lead(
     query = sa.select(handoffs).where(_HANDOFFS.campaign == campaign, _HANDOFFS.lead_id == lead_id)
     row = connection.execute(query).mappings().one_or_none()
     return dict(row) if row else None
-
-
-def take_unattended(
-    connection: sa.Connection, campaign: str, before: datetime, now: datetime
-) -> list[str]:
-    """Leads delivered before `before` that nobody took up, each told once: they are marked now."""
-    statement = (
-        sa.update(handoffs)
-        .where(
-            _HANDOFFS.campaign == campaign,
-            _HANDOFFS.state == DELIVERED,
-            _HANDOFFS.delivered_at < before,
-            _HANDOFFS.acknowledged_at.is_(None),
-            _HANDOFFS.escalated_at.is_(None),
-        )
-        .values(escalated_at=now)
-        .returning(_HANDOFFS.lead_id)
-    )
-    return sorted(connection.scalars(statement))
-
-
-def forget_escalation(connection: sa.Connection, campaign: str, lead_ids: Collection[str]) -> None:
-    """These are told again the next time, since telling failed."""
-    for lead_id in lead_ids:
-        _change(connection, campaign, lead_id, escalated_at=None)
 
 
 def colleagues(connection: sa.Connection, campaign: str, lead_id: str) -> list[str]:

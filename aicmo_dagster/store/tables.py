@@ -318,6 +318,12 @@ engagement = sa.Table(
     sa.Column("rules_version", sa.BigInteger(), nullable=False),
 )
 sa.Index("ix_engagement_lead", engagement.c.campaign, engagement.c.lead_id)
+sa.Index(
+    "ix_engagement_pending",
+    engagement.c.happened_at,
+    sqlite_where=engagement.c.verdict == "pending",
+    postgresql_where=engagement.c.verdict == "pending",
+)
 
 links = sa.Table(
     "links",
@@ -366,7 +372,6 @@ handoffs = sa.Table(
     sa.Column("error", sa.Text()),
     sa.Column("acknowledged_at", UtcInstant()),
     sa.Column("acknowledged_by", sa.Text()),
-    sa.Column("escalated_at", UtcInstant()),
     sa.PrimaryKeyConstraint("campaign", "lead_id"),
 )
 sa.Index(

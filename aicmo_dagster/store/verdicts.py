@@ -3,12 +3,14 @@
 Not here: the rules (`domain.nurture.engagement`), or the events themselves (`events`).
 """
 
+from datetime import datetime
+
 import pandas as pd
 import sqlalchemy as sa
 
 from aicmo_dagster.store.database import bulk_insert, fetch_frame
 from aicmo_dagster.store.events import JUDGED
-from aicmo_dagster.store.tables import engagement, events, nurture_sends
+from aicmo_dagster.store.tables import campaigns, engagement, events, nurture_sends
 
 _EVENTS, _VERDICTS, _SENDS = events.c, engagement.c, nurture_sends.c
 _TRAITS = ("id", "lead_id", "kind", "step", "happened_at", "link", "method", "agent")
@@ -71,6 +73,15 @@ def verdicts_of_lead(
         _VERDICTS.campaign == campaign, _VERDICTS.lead_id == lead_id
     )
     return {row.event_id: (row.verdict, row.rule) for row in connection.execute(statement)}
+
+
+def any_ripe(connection: sa.Connection, rules_version: int, before: datetime) -> bool:
+    """Whether a verdict of an active campaign is by other rules, or waits on since `before`."""
+    waits = (_VERDICTS.verdict == "pending") & (_VERDICTS.happened_at <= before)
+    outdated = _VERDICTS.rules_version != rules_version
+    active = sa.select(campaigns.c.campaign).where(campaigns.c.state == "active")
+    query = sa.select(_VERDICTS.event_id).where(waits | outdated, _VERDICTS.campaign.in_(active))
+    return connection.execute(query.limit(1)).first() is not None
 
 
 def handed_over(connection: sa.Connection, campaign: str) -> pd.DataFrame:

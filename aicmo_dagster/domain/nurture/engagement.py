@@ -89,13 +89,6 @@ def judge(events: pd.DataFrame, sent: pd.DataFrame, tuning: Tuning, now: datetim
     return kept.assign(verdict=pd.Series(verdict, dtype=_TEXT), rule=pd.Series(rule, dtype=_TEXT))
 
 
-def human_clicks(verdicts: pd.DataFrame) -> pd.DataFrame:
-    """Each lead's steps with a human's click: lead_id, step, and the first such `happened_at`."""
-    clicks = verdicts[(verdicts["kind"] == "click") & (verdicts["verdict"] == HUMAN)]
-    first = clicks.sort_values("happened_at").drop_duplicates(["lead_id", "step"])
-    return first[["lead_id", "step", "happened_at"]].sort_values(["lead_id", "step"])
-
-
 def _declared(frame: pd.DataFrame) -> Mask:
     """Says itself that it is no person: by method, by no User-Agent, or by that of a known bot."""
     agents = frame["agent"].fillna("")

@@ -3,6 +3,8 @@
 Not here: which send it is about (`traces`): providers often blacken the recipient.
 """
 
+from email.message import Message
+
 from aicmo_dagster.mail.inbound.reading import Reading, content_of
 
 _COMPLAINTS = ("abuse", "fraud", "opt-out", "opt-out-list", "virus", "other")
@@ -14,17 +16,18 @@ def complaint_kind(reading: Reading) -> str | None:
     declared = str(outer.get_param("report-type") or "").lower()
     for part in reading.parts:
         if part.get_content_type() == "message/feedback-report":
-            return _kind(part_text(part))
+            return _kind(_fields(part))
     is_report = outer.get_content_type() == "multipart/report" and declared == "feedback-report"
     return "abuse" if is_report else None
 
 
-def part_text(part: object) -> str:
+def _fields(part: Message) -> str:
     """A part's fields; the parser takes it for a message within a message."""
-    inner = part.get_payload()  # type: ignore[attr-defined]
+    inner = part.get_payload()
     if isinstance(inner, list):
-        return "\n".join(f"{n}: {v}" for each in inner for n, v in each.items())
-    return content_of(part)  # type: ignore[arg-type]
+        blocks = [each for each in inner if isinstance(each, Message)]
+        return "\n".join(f"{name}: {value}" for block in blocks for name, value in block.items())
+    return content_of(part)
 
 
 def _kind(fields: str) -> str | None:

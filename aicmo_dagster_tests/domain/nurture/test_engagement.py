@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aicmo_dagster.domain.nurture.engagement import COLUMNS, Tuning, human_clicks, judge
+from aicmo_dagster.domain.nurture.engagement import COLUMNS, Tuning, judge
 from aicmo_dagster_tests.samples import NOON
 
 BROWSER = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0"
@@ -181,16 +181,6 @@ def test_what_the_rules_make_of_the_reference_log_of_a_scanner() -> None:
 
 def test_nothing_to_judge_gives_no_verdict() -> None:
     assert judged() == []
-
-
-def test_human_clicks_are_the_steps_with_one() -> None:
-    events = [event(600), event(700), event(800, step="nudge"), event(900, kind="open", step="x")]
-    verdicts = judge(frame(events), SENT, Tuning(), LATER)
-
-    clicked = human_clicks(verdicts)
-
-    assert list(clicked["step"]) == ["intro", "nudge"]
-    assert clicked["happened_at"].iloc[0] == NOON + timedelta(seconds=600)
 
 
 EVENTS = st.lists(

@@ -46,6 +46,14 @@ def _engagement() -> None:
         sa.PrimaryKeyConstraint("event_id", name="pk_engagement"),
     )
     op.create_index("ix_engagement_lead", "engagement", ["campaign", "lead_id"])
+    pending = sa.text("verdict = 'pending'")
+    op.create_index(
+        "ix_engagement_pending",
+        "engagement",
+        ["happened_at"],
+        sqlite_where=pending,
+        postgresql_where=pending,
+    )
 
 
 def _links() -> None:
@@ -85,7 +93,6 @@ def _handoffs() -> None:
         sa.Column("error", sa.Text()),
         sa.Column("acknowledged_at", UtcInstant()),
         sa.Column("acknowledged_by", sa.Text()),
-        sa.Column("escalated_at", UtcInstant()),
     ):
         op.add_column("handoffs", column)
     due = sa.text("state = 'due'")

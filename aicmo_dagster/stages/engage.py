@@ -1,0 +1,48 @@
+"""Everything that follows from engagement, over all active campaigns. Not here: each part of it."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from aicmo_dagster.domain.nurture.engagement import RULES_VERSION, Tuning
+from aicmo_dagster.stages.graduate import graduate
+from aicmo_dagster.stages.hand_over import deliver_handoffs
+from aicmo_dagster.stages.judge import judge_engagement
+from aicmo_dagster.stages.record import replay
+from aicmo_dagster.stages.report import Report
+from aicmo_dagster.stages.workspace import Workspace
+from aicmo_dagster.store.campaigns import list_campaigns
+from aicmo_dagster.store.events import newest_event
+from aicmo_dagster.store.handoffs import any_due
+from aicmo_dagster.store.verdicts import any_ripe
+
+
+def engage(
+    workspace: Workspace, clock: Callable[[], datetime]
+) -> tuple[list[Report], dict[str, Exception]]:
+    """Every active campaign's events are judged, its graduates handed over, handoffs delivered.
+
+    Returns:
+        The reports, and the errors of campaigns that failed: they stop no other.
+    """
+    reports: list[Report] = []
+    failures: dict[str, Exception] = {}
+    with workspace.database.read() as connection:
+        active = [each.key for each in list_campaigns(connection) if each.state == "active"]
+    for key in active:
+        try:
+            reports.append(judge_engagement(workspace, key, clock()))
+            reports.append(graduate(workspace, key, clock()))
+        except Exception as error:  # the boundary: whatever it is, the next campaign has its turn
+            failures[key] = error
+    reports.append(deliver_handoffs(workspace, clock))
+    return reports, failures
+
+
+def mark(workspace: Workspace, now: datetime) -> str | None:
+    """What changes with every event; nothing where something waits that time alone makes due."""
+    replay(workspace)
+    ripe_before = now - Tuning().fold_back
+    with workspace.database.read() as connection:
+        if any_due(connection, now) or any_ripe(connection, RULES_VERSION, ripe_before):
+            return None
+        return str(newest_event(connection))
