@@ -105,6 +105,7 @@ def test_a_partition_is_materialised_from_the_graph(
     screenshot = tmp_path / "graph.png"
     page.screenshot(path=screenshot)
     assert [x for x, _ in places] == sorted(x for x, _ in places)
+    assert len({round(y) for _, y in places}) == 1
     assert screenshot.read_bytes().startswith(b"\x89PNG")
 
 

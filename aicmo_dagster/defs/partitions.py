@@ -6,5 +6,19 @@ campaign_partitions = dg.DynamicPartitionsDefinition(name="campaigns")
 
 
 def register_campaign(instance: dg.DagsterInstance, key: str) -> None:
-    """The campaign `key` is a partition; nothing changes if it was one already."""
-    instance.add_dynamic_partitions(str(campaign_partitions.name), [key])
+    """The campaign `key` is a partition, scored by the scorecard until a model is trained.
+
+    Nothing changes if it was one already.
+    """
+    name = str(campaign_partitions.name)
+    if instance.has_dynamic_partition(name, key):
+        return
+    instance.add_dynamic_partitions(name, [key])
+    # Else the web UI warns at every first run that what scores was never materialised.
+    instance.report_runless_asset_event(
+        dg.AssetMaterialization(
+            "score_model",
+            partition=key,
+            metadata={"summary": "scorecard: nothing learned yet", "in_charge": "scorecard"},
+        )
+    )

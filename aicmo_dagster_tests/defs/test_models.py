@@ -99,6 +99,15 @@ def test_the_card_of_a_model_is_the_metadata_of_its_training(
     assert "scoring.known_at_capture" in leaks[0]["what_to_do"]
 
 
+def test_a_new_campaign_is_scored_by_the_scorecard(instance: dg.DagsterInstance) -> None:
+    for _ in range(2):
+        register_campaign(instance, "spring")
+
+    assert card(instance, "spring")["in_charge"] == "scorecard"
+    records = instance.fetch_materializations(SCORE_MODEL, limit=10).records
+    assert len(records) == 1
+
+
 def test_too_few_outcomes_materialise_the_scorecard(
     workspace: Workspace, instance: dg.DagsterInstance
 ) -> None:
@@ -124,7 +133,8 @@ def test_a_campaign_that_fails_leaves_the_others_trained(
     result = trained(workspace, instance, "spring-a", "spring-b")
 
     assert not result.success
-    assert instance.get_materialized_partitions(SCORE_MODEL) == {"spring-a"}
+    assert card(instance, "spring-a")["leads"] == 0
+    assert card(instance, "spring-b")["summary"] == "scorecard: nothing learned yet"
     (failure,) = result.get_step_failure_events()
     assert failure.step_failure_data.user_failure_data is not None
     assert "spring-b" in str(failure.step_failure_data.user_failure_data.description)
