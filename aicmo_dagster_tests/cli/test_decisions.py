@@ -14,8 +14,8 @@ BOTH = {"everyone": STEPS, "others": STEPS}
 
 
 @pytest.fixture
-def document(tmp_path: Path, aicmo: Aicmo) -> Path:
-    """A campaign of three leads, harvested, scored, judged and routed."""
+def document(tmp_path: Path) -> Path:
+    """A campaign document with three leads beside it."""
     columns = {"email": "Email", "first_name": "First", "company": "Account"}
     sources = [{"type": "csv", "path": "leads.csv", "columns": columns}]
     routing = {"sequences": [{"sequence": "everyone"}, {"sequence": "others", "weight": 2}]}
@@ -23,9 +23,21 @@ def document(tmp_path: Path, aicmo: Aicmo) -> Path:
     path = tmp_path / "campaign.yaml"
     whole = campaign_document(sources=sources, routing=routing, sequences=BOTH)
     path.write_text(json.dumps(whole), encoding="utf-8")
-    assert aicmo("campaign", "apply", path).code == 0
-    assert aicmo("run", "spring", "--to", "routed_leads", "--json").code == 0
     return path
+
+
+@pytest.fixture
+def applied(document: Path, aicmo: Aicmo) -> Path:
+    """The same, applied."""
+    assert aicmo("campaign", "apply", document).code == 0
+    return document
+
+
+@pytest.fixture
+def routed(applied: Path, aicmo: Aicmo) -> Path:
+    """The same, harvested, scored, judged and routed."""
+    assert aicmo("run", "spring", "--to", "routed_leads", "--json").code == 0
+    return applied
 
 
 def changed(path: Path, **parts: object) -> Path:
@@ -38,7 +50,7 @@ def changed(path: Path, **parts: object) -> Path:
 LEAD = "lead2@company2.example"
 
 
-def test_overrides_are_made_listed_and_withdrawn(aicmo: Aicmo, document: Path) -> None:
+def test_overrides_are_made_listed_and_withdrawn(aicmo: Aicmo, routed: Path) -> None:
     for action in ("reject", "pause", "route:others"):
         made = aicmo(
             "override", "spring", LEAD, action, "--reason", "asked", "--by", "Ida",
@@ -60,22 +72,20 @@ def test_overrides_are_made_listed_and_withdrawn(aicmo: Aicmo, document: Path) -
 
 
 @pytest.mark.parametrize("action", ["promote", "route:nowhere", "withdraw:all", "route:"])
-def test_an_action_that_does_not_exist_is_refused(
-    aicmo: Aicmo, document: Path, action: str
-) -> None:
+def test_an_action_that_does_not_exist_is_refused(aicmo: Aicmo, applied: Path, action: str) -> None:
     refused = aicmo("override", "spring", LEAD, action, "--reason", "x")
     assert (refused.code, "route:everyone, route:others" in refused.errors) == (2, True)
 
 
 @pytest.mark.parametrize("until", ["tomorrow", "2999-01-01", "2020-01-01T00:00:00Z"])
-def test_an_end_that_is_none_or_over_is_refused(aicmo: Aicmo, document: Path, until: str) -> None:
+def test_an_end_that_is_none_or_over_is_refused(aicmo: Aicmo, applied: Path, until: str) -> None:
     refused = aicmo("override", "spring", LEAD, "reject", "--reason", "x", "--until", until)
     assert (refused.code, "--until" in refused.errors) == (2, True)
 
 
-def test_a_rehearsal_of_rules_tells_who_would_come_and_go(aicmo: Aicmo, document: Path) -> None:
+def test_a_rehearsal_of_rules_tells_who_would_come_and_go(aicmo: Aicmo, routed: Path) -> None:
     rules = [{"name": "the first", "field": "company", "op": "==", "value": "Company 1"}]
-    other = changed(document, qualification={"rules": rules})
+    other = changed(routed, qualification={"rules": rules})
     asked = ("run", "spring", "--to", "qualified_leads", "--dry-run")
     assert "3 qualify now, 3 would" in aicmo(*asked).output
     text = aicmo(*asked, "--document", other).output
@@ -90,10 +100,10 @@ def test_a_rehearsal_of_rules_tells_who_would_come_and_go(aicmo: Aicmo, document
 
 
 def test_a_rehearsal_of_routing_tells_shares_and_who_loses_a_place(
-    aicmo: Aicmo, document: Path
+    aicmo: Aicmo, routed: Path
 ) -> None:
     routing = {"sequences": [{"sequence": "everyone", "capacity": 1}]}
-    other = changed(document, routing=routing)
+    other = changed(routed, routing=routing)
     asked = ("run", "spring", "--to", "routed_leads", "--dry-run", "--document", other)
     settled = aicmo(*asked).output
     assert "Leads that would be elsewhere than before: 0" in settled
