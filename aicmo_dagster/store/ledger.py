@@ -377,8 +377,8 @@ def _closed_until(row: sa.Row, campaign: str, closed: Mapping[str, datetime]) ->
 def _take(connection: sa.Connection, campaign: str, sends: list[Send], **values: Any) -> None:
     """`sends` are claimed."""
     fixed = {"at_campaign": campaign, **{f"{name}_now": value for name, value in values.items()}}
-    rows = [fixed | {"at_lead": send.lead_id, "at_step": send.step} for send in sends]
-    _CLAIM.execute(connection, rows)
+    rows = ({"at_lead": send.lead_id, "at_step": send.step} for send in sends)
+    _CLAIM.execute(connection, fixed, rows)
 
 
 _CLAIM = Prepared(

@@ -66,8 +66,8 @@ def begin_attempts(
         The Message-IDs of those that `worker` still holds.
     """
     fixed = {"at_campaign": campaign, "by": worker, "to": transport, "now": now, "dated": dated}
-    rows = [fixed | {"at_lead": send.lead_id, "at_step": send.step} for send in sends]
-    begun = _BEGIN.execute(connection, rows)
+    rows = ({"at_lead": send.lead_id, "at_step": send.step} for send in sends)
+    begun = _BEGIN.execute(connection, fixed, rows)
     return {send.message_id for send, changed in zip(sends, begun, strict=True) if changed}
 
 
@@ -104,13 +104,18 @@ def record_outcomes(
     A mailbox that has taken nothing for long enough counts as one that there is not.
     """
     written = [_judged(outcome, now) for outcome in outcomes]
-    changes: dict[str, list[dict[str, Any]]] = {}
+    finished: dict[bool, list[dict[str, Any]]] = {}
+    waiting: dict[int, list[dict[str, Any]]] = {}
     for outcome in written:
-        changes.setdefault(outcome.state, []).append(_values(outcome, now))
-    fixed = {"at_campaign": campaign, "by": worker}
-    for state, alike in changes.items():
-        statement = _SET_ASIDE if state in WAITING else _FINISHED
-        statement.execute(connection, [fixed | each for each in alike])
+        if outcome.state in WAITING:
+            waiting.setdefault(outcome.send.attempts, []).append(_values(outcome))
+        else:
+            finished.setdefault(outcome.state == "accepted", []).append(_values(outcome))
+    fixed: dict[str, Any] = {"at_campaign": campaign, "by": worker}
+    for accepted, rows in finished.items():
+        _FINISHED.execute(connection, fixed | {"sent_now": now if accepted else None}, rows)
+    for attempts, rows in waiting.items():
+        _SET_ASIDE.execute(connection, fixed | {"due_now": now + _back_off(attempts)}, rows)
     return written
 
 
@@ -140,20 +145,16 @@ def _judged(outcome: Outcome, now: datetime) -> Outcome:
     return outcome
 
 
-def _values(outcome: Outcome, now: datetime) -> dict[str, Any]:
-    accepted = outcome.state == "accepted"
-    values: dict[str, Any] = {
+def _values(outcome: Outcome) -> dict[str, Any]:
+    return {
         "at_lead": outcome.send.lead_id,
         "at_step": outcome.send.step,
         "state_now": outcome.state,
         "reply_now": outcome.reply,
-        "reason_now": None if accepted else outcome.reply,
+        "reason_now": None if outcome.state == "accepted" else outcome.reply,
         "fault_now": outcome.fault,
         "attempts_now": outcome.send.attempts + 1,
     }
-    if outcome.state in WAITING:
-        return values | {"due_now": now + _back_off(outcome.send.attempts)}
-    return values | {"sent_now": now if accepted else None}
 
 
 def hold(
@@ -167,10 +168,10 @@ def hold(
     """Puts claimed sends that cannot be made into a message off by a day, each with its reason."""
     fixed = {"at_campaign": campaign, "by": worker, "due_now": now + DAY}
     rows = [
-        fixed | {"at_lead": send.lead_id, "at_step": send.step, "reason_now": reason}
+        {"at_lead": send.lead_id, "at_step": send.step, "reason_now": reason}
         for send, reason in held
     ]
-    _HOLD.execute(connection, rows)
+    _HOLD.execute(connection, fixed, rows)
 
 
 _HOLD = Prepared(

@@ -3,11 +3,12 @@
 For a handful of rows SQLAlchemy's work costs more than the database's. Not here: which updates.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from aicmo_dagster.store.tables import instant_text
 
@@ -16,34 +17,38 @@ class Prepared:
     """An update with named parameters, to be made once for each row of values."""
 
     def __init__(self, statement: sa.Update) -> None:
-        self._statement = statement
-        self._compiled: dict[str, tuple[str, list[str] | None, dict[str, Any]]] = {}
+        # Named parameters on both, so that the driver takes the values as they are.
+        self._compiled = {
+            "sqlite": statement.compile(dialect=sqlite.dialect(paramstyle="named")),
+            "postgresql": statement.compile(dialect=postgresql.dialect(paramstyle="pyformat")),
+        }
 
-    def execute(self, connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> list[bool]:
+    def execute(
+        self,
+        connection: sa.Connection,
+        shared: Mapping[str, Any],
+        rows: Iterable[Mapping[str, Any]],
+    ) -> list[bool]:
         """The update is made with each of `rows`; tells for each whether it changed a row.
 
-        Instants are converted here; anything else must be as the driver takes it.
+        Args:
+            connection: From `Database.write`.
+            shared: What all rows have in common; instants stand here alone.
+            rows: The values of each, as the driver takes them.
         """
-        text, order, constants = self._for(connection.dialect)
+        name = connection.dialect.name
+        compiled = self._compiled[name]
+        fixed = {**compiled.params, **shared}
+        if name == "sqlite":
+            fixed = {key: _stored(value) for key, value in fixed.items()}
+        text = str(compiled)
         cursor = connection.connection.cursor()
         changed = []
         for row in rows:
-            values = {**constants, **row}
-            if order is None:
-                cursor.execute(text, values)
-            else:
-                cursor.execute(text, [_stored(values[name]) for name in order])
+            cursor.execute(text, {**fixed, **row})
             changed.append(cursor.rowcount == 1)
         cursor.close()
         return changed
-
-    def _for(self, dialect: sa.Dialect) -> tuple[str, list[str] | None, dict[str, Any]]:
-        """The text, the order of its parameters where they have no names, and the fixed values."""
-        if dialect.name not in self._compiled:
-            compiled = self._statement.compile(dialect=dialect)
-            order = compiled.positiontup if compiled.positional else None
-            self._compiled[dialect.name] = (str(compiled), order, dict(compiled.params))
-        return self._compiled[dialect.name]
 
 
 def _stored(value: Any) -> Any:

@@ -27,7 +27,7 @@ def main(folder: Path, port: int, count: int) -> None:
     settings.configure(
         DATABASES={"default": database},
         INSTALLED_APPS=["django.contrib.contenttypes", "post_office"],
-        TEMPLATES=[{"BACKEND": "post_office.template.backends.post_office.PostOfficeTemplates"}],
+        TEMPLATES=[{"BACKEND": "django.template.backends.django.DjangoTemplates"}],
         EMAIL_BACKEND="post_office.EmailBackend",
         POST_OFFICE={
             "BACKENDS": {"default": "django.core.mail.backends.smtp.EmailBackend"},
