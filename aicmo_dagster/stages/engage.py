@@ -7,11 +7,11 @@ from aicmo_dagster.domain.nurture.engagement import RULES_VERSION, Tuning
 from aicmo_dagster.stages.graduate import graduate
 from aicmo_dagster.stages.hand_over import deliver_handoffs
 from aicmo_dagster.stages.judge import judge_engagement
-from aicmo_dagster.stages.record import replay
+from aicmo_dagster.stages.record import WHOLE, cut_old_clients, replay
 from aicmo_dagster.stages.report import Report
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.campaigns import list_campaigns
-from aicmo_dagster.store.events import newest_event
+from aicmo_dagster.store.events import newest_event, whole_clients
 from aicmo_dagster.store.handoffs import any_due
 from aicmo_dagster.store.verdicts import any_ripe
 
@@ -20,6 +20,8 @@ def engage(
     workspace: Workspace, clock: Callable[[], datetime]
 ) -> tuple[list[Report], dict[str, Exception]]:
     """Every active campaign's events are judged, its graduates handed over, handoffs delivered.
+
+    Clients' addresses that have served their time are cut, too.
 
     Returns:
         The reports, and the errors of campaigns that failed: they stop no other.
@@ -35,6 +37,7 @@ def engage(
         except Exception as error:  # the boundary: whatever it is, the next campaign has its turn
             failures[key] = error
     reports.append(deliver_handoffs(workspace, clock))
+    cut_old_clients(workspace, clock())
     return reports, failures
 
 
@@ -43,6 +46,10 @@ def mark(workspace: Workspace, now: datetime) -> str | None:
     replay(workspace)
     ripe_before = now - Tuning().fold_back
     with workspace.database.read() as connection:
-        if any_due(connection, now) or any_ripe(connection, RULES_VERSION, ripe_before):
+        if (
+            any_due(connection, now)
+            or any_ripe(connection, RULES_VERSION, ripe_before)
+            or whole_clients(connection, now - WHOLE, 1)
+        ):
             return None
         return str(newest_event(connection))

@@ -21,7 +21,7 @@ from aicmo_dagster.stages.explain import explain_lead
 from aicmo_dagster.stages.harvest import harvest
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.campaigns import archive_campaign
-from aicmo_dagster.store.events import add_event, add_events
+from aicmo_dagster.store.events import add_event, add_events, events_of_lead
 from aicmo_dagster.store.frames import read_frame
 from aicmo_dagster.store.handoffs import list_handoffs
 from aicmo_dagster_tests.mail.inbound.letters import letter
@@ -29,6 +29,7 @@ from aicmo_dagster_tests.samples import NOON, campaign_document
 from aicmo_dagster_tests.workspaces import apply, open_test_workspace
 
 LATER = NOON + timedelta(hours=1)
+MINUTES = timedelta(minutes=10)
 
 
 @pytest.fixture
@@ -53,6 +54,7 @@ def lead(workspace: Workspace) -> str:
 def click(workspace: Workspace, at: datetime) -> None:
     row = {"campaign": "spring", "lead_id": lead(workspace), "kind": "click", "step": "intro"}
     row |= {"happened_at": at, "key": at.isoformat(), "detail": "{}", "link": "a"}
+    row |= {"client": "192.0.2.1"}
     with workspace.database.write() as connection:
         add_events(connection, [row | {"method": "GET", "agent": "Mozilla/5.0 X"}])
 
@@ -122,6 +124,20 @@ def test_a_run_starts_when_something_happened_and_when_it_is_time_to_judge(
     with workspace.database.write() as connection:
         archive_campaign(connection, "spring", LATER)
     assert isinstance(asked(engagement_sensor, workspace, found.cursor, ripe), dg.SkipReason)
+
+
+def test_a_run_starts_when_addresses_have_served_their_time(workspace: Workspace) -> None:
+    click(workspace, NOON)
+    engagement_job.execute_in_process(resources=resources(workspace, NOON + MINUTES))
+    cursor = asked(engagement_sensor, workspace, None, NOON + MINUTES).cursor
+    assert isinstance(asked(engagement_sensor, workspace, cursor, NOON + MINUTES), dg.SkipReason)
+    later = NOON + timedelta(hours=2)
+    assert len(asked(engagement_sensor, workspace, cursor, later).run_requests) == 1
+    engagement_job.execute_in_process(resources=resources(workspace, later))
+    with workspace.database.read() as connection:
+        (event,) = events_of_lead(connection, "spring", lead(workspace))
+    assert event["client"] is None
+    assert event["client_network"].startswith("192.0.2.0/24#")
 
 
 def test_a_run_starts_when_mail_has_come(workspace: Workspace) -> None:
