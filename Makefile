@@ -29,7 +29,7 @@ dev: $(VENV)/.installed ## start the web UI and the daemon; Ctrl-C stops both
 	$(VENV)/bin/aicmo dev
 
 test: $(VENV)/.installed-tools ## run every test
-	$(VENV)/bin/pytest
+	$(VENV)/bin/pytest --numprocesses auto --dist worksteal
 
 lint: $(VENV)/.installed-tools ## check style, format, types and that the definitions load
 	$(VENV)/bin/ruff check
