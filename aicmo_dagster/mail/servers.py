@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from aicmo_dagster.errors import AicmoError, BadInput, Problem
+from aicmo_dagster.errors import AicmoError, BadInput, Problem, Transient
 
 _VARIABLE = "AICMO_SMTP_URL"
 _EXPECTED = (
@@ -119,8 +119,10 @@ def open_session(server: Server, limits: Timeouts) -> smtplib.SMTP:
     """A session that the server has let us into.
 
     Raises:
-        AicmoError: If it cannot be reached, is not who it should be, or lets nobody in.
+        Transient: If it cannot be reached or takes no mail now.
+        AicmoError: If it is not who it should be, or lets nobody in.
     """
+    passing = False
     try:
         return _connected(server, limits)
     except smtplib.SMTPAuthenticationError as error:
@@ -129,11 +131,14 @@ def open_session(server: Server, limits: Timeouts) -> smtplib.SMTP:
         problem = "offers no log-in, or no STARTTLS; see tls= and user:password@"
     except smtplib.SMTPResponseException as error:
         problem = f"does not take mail from us now ({error.smtp_code})"
+        passing = True
     except ssl.SSLError as error:
         problem = f"cannot be reached over TLS ({error.reason or kind_of(error)})"
     except (OSError, smtplib.SMTPException) as error:
         problem = f"cannot be used ({kind_of(error)})"
-    raise AicmoError(f"{_VARIABLE}: {server} {problem}") from None
+        passing = True
+    text = f"{_VARIABLE}: {server} {problem}"
+    raise (Transient(text) if passing else AicmoError(text)) from None
 
 
 def _connected(server: Server, limits: Timeouts) -> smtplib.SMTP:

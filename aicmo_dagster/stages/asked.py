@@ -3,6 +3,7 @@
 Not here: asking (`paid_calls`), or who a lead is (`domain.identity`).
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -30,11 +31,17 @@ def asked_about(provider: str, leads: Sequence[Known]) -> list[Asked]:
     return [
         Asked(
             key=lead["lead_id"],
-            external_id=lead["external_id"] if str(lead["source"]).startswith(provider) else None,
+            external_id=lead["external_id"] if _told_by(provider, lead) else None,
             **dict(zip(IDENTIFYING, values, strict=True)),
         )
         for lead, *values in zip(leads, *columns, strict=True)
     ]
+
+
+def _told_by(provider: str, lead: Known) -> bool:
+    """Whether the lead's id is the one that `provider` knows it by."""
+    origins = json.loads(lead.get("origins") or "{}")
+    return str(origins.get("external_id", lead["source"])).startswith(provider)
 
 
 def identity_of(person: Asked) -> str | None:

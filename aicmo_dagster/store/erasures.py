@@ -16,7 +16,10 @@ from aicmo_dagster.store.tables import (
     inbound_messages,
     lead_aliases,
     metadata,
+    person_aliases,
+    provider_answers,
     rejects,
+    search_pages,
     suppressions,
 )
 
@@ -58,7 +61,7 @@ def remove_person(
 
     That a message was handled stays known by its key, so that it is not handled again.
     """
-    removed: dict[str, int] = {}
+    removed = _remove_searched(connection, people)
     for table in metadata.sorted_tables[::-1]:
         if {"campaign", "lead_id"} <= set(table.c.keys()):
             removed[table.name] = sum(_remove(connection, table, person) for person in people)
@@ -74,6 +77,34 @@ def remove_person(
         sa.delete(rejects).where(_contains(rejects.c.content, address))
     ).rowcount
     return {name: count for name, count in removed.items() if count}
+
+
+def _remove_searched(connection: sa.Connection, people: Collection[Person]) -> dict[str, int]:
+    """What providers were asked and showed: pages of searches, which are shown again for nothing.
+
+    The keys that a person goes by at a provider stand in its answers, so they go before those.
+    """
+    keys = {
+        key
+        for campaign, lead_id in people
+        for key in connection.scalars(
+            sa.select(provider_answers.c.person_key).where(
+                provider_answers.c.campaign == campaign, provider_answers.c.lead_id == lead_id
+            )
+        )
+    }
+    aliases = sa.delete(person_aliases).where(person_aliases.c.person_key.in_(keys))
+    campaigns = {campaign for campaign, _ in people}
+    pages = sa.delete(search_pages).where(search_pages.c.campaign.in_(campaigns))
+    return {
+        "person_aliases": connection.execute(aliases).rowcount,
+        "search_pages": connection.execute(pages).rowcount,
+    }
+
+
+def any_erased(connection: sa.Connection) -> bool:
+    """Whether anybody was ever erased."""
+    return bool(connection.scalar(sa.select(sa.exists().where(suppressions.c.reason == ERASED))))
 
 
 def handed_to(connection: sa.Connection, people: Collection[Person]) -> list[str]:

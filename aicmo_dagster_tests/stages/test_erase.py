@@ -24,9 +24,11 @@ from aicmo_dagster.store.erasures import erased
 from aicmo_dagster.store.events import add_event
 from aicmo_dagster.store.frames import read_frame
 from aicmo_dagster.store.overrides import add_override
+from aicmo_dagster.store.provider_answers import Answer, put_answers
+from aicmo_dagster.store.search_pages import FoundPage, put_page
 from aicmo_dagster.store.spool import Record, Writer
 from aicmo_dagster.store.suppressions import suppress, suppressed
-from aicmo_dagster.store.tables import metadata
+from aicmo_dagster.store.tables import metadata, person_aliases
 from aicmo_dagster_tests.samples import NOON, SECRET, campaign_document
 from aicmo_dagster_tests.workspaces import apply, open_test_workspace
 
@@ -166,3 +168,31 @@ def test_a_handed_over_row_vanishes_from_its_file_alone(workspace: Workspace) ->
 
     assert [line for line in before if ADDRESS not in line] == after
     assert len(before) - len(after) == 1
+
+
+def test_whom_a_source_still_names_is_not_stored_again(workspace: Workspace) -> None:
+    erase(workspace, ADDRESS, "ida", NOON)
+
+    report = harvest(workspace, "spring", NOON + timedelta(days=1))
+
+    assert report.rows_out == 1
+    with workspace.database.read() as connection:
+        stored = read_frame(connection, "raw_leads", "spring", ["email"])
+    assert list(stored["email"]) == ["lead2@company2.example"]
+
+
+def test_what_providers_know_the_person_by_is_forgotten(workspace: Workspace) -> None:
+    lead_id = ids(workspace)[0]
+    answer = Answer("spring", lead_id, "apollo", "key-1", {}, "verified", True, 1.0, NOON)
+    page = FoundPage(1, 1, [{"first_name": "Ann1"}], NOON)
+    with workspace.database.write() as connection:
+        put_answers(connection, [answer])
+        put_page(connection, "spring", "search", page)
+        for key in ("key-1", "key-2"):
+            row = {"provider": "apollo", "alias": f"alias of {key}", "person_key": key}
+            connection.execute(person_aliases.insert().values(row))
+
+    done = erase(workspace, ADDRESS, "ida", NOON)
+
+    assert (done.removed["person_aliases"], done.removed["search_pages"]) == (1, 1)
+    assert "key-1" not in repr(rows(workspace.database))

@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 from imapclient import IMAPClient
 from imapclient.exceptions import IMAPClientError
 
-from aicmo_dagster.errors import AicmoError, BadInput, Problem
+from aicmo_dagster.errors import AicmoError, BadInput, Problem, Transient
 from aicmo_dagster.mail.inbound.reading import LARGEST
 
 TIMEOUT_SECONDS = 20
@@ -140,7 +140,7 @@ class Imap:
                 yield client
         except (IMAPClientError, OSError) as error:
             where = f"{self._parts.hostname}, folder {self._folder}"
-            raise AicmoError(
+            raise Transient(
                 f"{_VARIABLE}: {where}, cannot be read ({type(error).__name__}); "
                 "check host, user, password and folder"
             ) from None
