@@ -30,7 +30,7 @@ Stage = Callable[[Workspace, str, datetime], Report]
 
 @dg.asset(
     partitions_def=campaign_partitions,
-    group_name="engagement",
+    group_name="pipeline",
     kinds={"table"},
     owners=OWNERS,
     deps=[nurture_sends],
@@ -45,7 +45,7 @@ def engagement(
 
 @dg.asset(
     partitions_def=campaign_partitions,
-    group_name="engagement",
+    group_name="pipeline",
     kinds={"table"},
     owners=OWNERS,
     deps=[engagement],

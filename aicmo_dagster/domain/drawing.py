@@ -88,15 +88,15 @@ class Lots:
     def draw_by_turns(self) -> tuple[Whole, Whole]:
         """For each candidate its route, or why it has none, and the group it drew among.
 
-        All who are left draw at once, and what they drew holds up to the first whose route is full
-        by then; without that route the others draw again. So a round fills at least one route.
+        All who are left draw at once, and what they drew holds up to whoever fills a route; without
+        that route the others draw again. So a round fills at least one route, or is the last.
         """
         chosen = np.full(len(self.eligible), UNMATCHED, dtype=np.int64)
         among = np.zeros(len(self.eligible), dtype=np.int64)
         begin = 0
         while begin < len(chosen):
             drawn, groups = self._round(begin)
-            end = begin + self._first_without_room(drawn)
+            end = begin + self._until_full(drawn)
             chosen[begin:end] = drawn[: end - begin]
             among[begin:end] = groups[: end - begin]
             self._settle(begin, chosen[begin:end], among[begin:end])
@@ -174,14 +174,14 @@ class Lots:
             drawn[members] = allowed[_turns(weights, taken, len(members))]
         return drawn, groups
 
-    def _first_without_room(self, drawn: Whole) -> int:
-        """The position of the first who draws a route that is full by then; else the end."""
+    def _until_full(self, drawn: Whole) -> int:
+        """How many draw until one of them fills a route; else all."""
         end = len(drawn)
-        for position in np.flatnonzero(np.isfinite(self.room)):
+        for position in np.flatnonzero(np.isfinite(self.room) & (self.room > 0)):
             takers = np.flatnonzero(drawn == position)
             room = int(self.room[position])
-            if len(takers) > room:
-                end = min(end, int(takers[room]))
+            if len(takers) >= room:
+                end = min(end, int(takers[room - 1]) + 1)
         return end
 
     def _settle(self, begin: int, drawn: Whole, groups: Whole) -> None:

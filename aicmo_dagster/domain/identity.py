@@ -142,6 +142,12 @@ def find_people(claims: Claims, row_count: int, known: pd.DataFrame) -> People:
     return People(lead_ids, news, nodes.dictionary, settled)
 
 
+def address_alias(campaign: str, address: str) -> str:
+    """The alias that everybody ever met at `address`, in its normal spelling, has."""
+    prefix = f"{campaign}{_MARK}address"
+    return _hashed(pyarrow.array([address], pyarrow.string()), prefix)[0].as_py()
+
+
 def _hashed(values: pyarrow.Array, prefix: str) -> pyarrow.Array:
     """The alias of each value."""
     start = f"{prefix}{_MARK}"

@@ -6,6 +6,9 @@ report says what remains to be done by hand.
 
 from dataclasses import dataclass
 from datetime import datetime
+from email.parser import BytesHeaderParser
+from email.policy import default
+from email.utils import getaddresses
 from pathlib import Path
 
 from aicmo_dagster.domain.tokens import address_key, normal_address
@@ -75,6 +78,5 @@ def _clear_outbox(folder: Path, address: str) -> int:
 
 
 def _is_to(head: bytes, address: str) -> bool:
-    unfolded = head.replace(b"\r\n ", b" ").replace(b"\r\n\t", b" ")
-    lines = unfolded.decode("utf-8", "replace").lower().splitlines()
-    return any(line.startswith("to:") and address in line for line in lines)
+    told = BytesHeaderParser(policy=default).parsebytes(head).get_all("To", [])
+    return address in {normal_address(named) for _, named in getaddresses(map(str, told))}

@@ -15,10 +15,10 @@ import sqlalchemy as sa
 from aicmo_dagster.domain.campaigns import CsvSource, Source
 from aicmo_dagster.domain.intake import Intake, take_in
 from aicmo_dagster.domain.records import Records
-from aicmo_dagster.domain.tokens import address_key, normal_address
 from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.sources.csv_files import Harvested, read_csv_source
 from aicmo_dagster.stages.enrich import Enrichment
+from aicmo_dagster.stages.erased import rejects_without_erased, without_erased
 from aicmo_dagster.stages.providers import REAL_TIME, Providers, Time, open_providers
 from aicmo_dagster.stages.report import Report
 from aicmo_dagster.stages.search import search_people
@@ -26,7 +26,6 @@ from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store import harvests
 from aicmo_dagster.store.campaigns import StoredCampaign
 from aicmo_dagster.store.database import take_turn
-from aicmo_dagster.store.erasures import any_erased, erased
 from aicmo_dagster.store.frames import read_frame, replace_frame
 from aicmo_dagster.store.merges import follow_aliases
 from aicmo_dagster.store.provider_calls import spending
@@ -127,29 +126,17 @@ def _take_in(
             now=now,
         )
         _give_back_memory()
+        secret_key = workspace.settings.secret_key()
+        taken = without_erased(connection, secret_key, taken)
         refused = taken.rejects.assign(source=taken.rejects["source"].fillna("enrich"))
-        leads = _without_erased(connection, workspace.settings.secret_key(), taken.leads)
-        replace_frame(connection, "raw_leads", key, leads)
+        replace_frame(connection, "raw_leads", key, taken.leads)
         harvests.put_aliases(connection, key, taken.aliases)
-        harvests.replace_rejects(connection, key, pd.concat([*rejects, refused]))
+        others = [rejects_without_erased(connection, secret_key, part) for part in rejects]
+        harvests.replace_rejects(connection, key, pd.concat([*others, refused]))
         follow_aliases(connection, key)
     return replace(
         taken, leads=taken.leads.iloc[:0], aliases=taken.aliases.iloc[:0], rejects=refused
     )
-
-
-def _without_erased(
-    connection: sa.Connection, secret_key: bytes, leads: pd.DataFrame
-) -> pd.DataFrame:
-    """`leads` but for those who were erased, whom a source names again."""
-    if not any_erased(connection):
-        return leads
-    hashed = {
-        address_key(secret_key, normal_address(address)): address
-        for address in leads["email"].dropna()
-    }
-    gone = [hashed[key] for key in erased(connection, list(hashed))]
-    return leads[~leads["email"].isin(gone)]
 
 
 def _read_leads(connection: sa.Connection, key: str) -> pd.DataFrame:

@@ -4,14 +4,17 @@ A table that names a lead has the columns `campaign` and `lead_id`; new ones are
 themselves. Not here: files and spools (`stages.erase`).
 """
 
+import re
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
 
+from aicmo_dagster.domain.identity import address_alias
 from aicmo_dagster.store.suppressions import suppress
 from aicmo_dagster.store.tables import (
     FRAME_TABLES,
+    campaigns,
     handoffs,
     inbound_messages,
     lead_aliases,
@@ -34,14 +37,20 @@ Person = tuple[str, str]
 
 
 def find_person(connection: sa.Connection, address: str) -> list[Person]:
-    """Every id of the leads at `address`, in all campaigns.
+    """Every id of the leads that are or were at `address`, in all campaigns.
 
     Args:
         connection: A transaction.
         address: As `tokens.normal_address` gives it.
     """
     query = sa.select(_RAW.campaign, _RAW.lead_id).where(_RAW.email == address)
-    leads = [(row.campaign, row.lead_id) for row in connection.execute(query)]
+    leads = {(row.campaign, row.lead_id) for row in connection.execute(query)}
+    for campaign in connection.scalars(sa.select(campaigns.c.campaign)).all():
+        once = sa.select(lead_aliases.c.lead_id).where(
+            lead_aliases.c.campaign == campaign,
+            lead_aliases.c.alias == address_alias(campaign, address),
+        )
+        leads |= {(campaign, lead_id) for lead_id in connection.scalars(once)}
     aliases = [
         (campaign, alias)
         for campaign, lead_id in leads
@@ -73,9 +82,7 @@ def remove_person(
         ).rowcount
         for campaign, lead_id in people
     )
-    removed["rejects"] = connection.execute(
-        sa.delete(rejects).where(_contains(rejects.c.content, address))
-    ).rowcount
+    removed["rejects"] = _remove_rejects(connection, address)
     return {name: count for name, count in removed.items() if count}
 
 
@@ -94,8 +101,8 @@ def _remove_searched(connection: sa.Connection, people: Collection[Person]) -> d
         )
     }
     aliases = sa.delete(person_aliases).where(person_aliases.c.person_key.in_(keys))
-    campaigns = {campaign for campaign, _ in people}
-    pages = sa.delete(search_pages).where(search_pages.c.campaign.in_(campaigns))
+    theirs = {campaign for campaign, _ in people}
+    pages = sa.delete(search_pages).where(search_pages.c.campaign.in_(theirs))
     return {
         "person_aliases": connection.execute(aliases).rowcount,
         "search_pages": connection.execute(pages).rowcount,
@@ -142,13 +149,19 @@ def erased(connection: sa.Connection, keys: Sequence[str]) -> set[str]:
     return found
 
 
+def _remove_rejects(connection: sa.Connection, address: str) -> int:
+    """Rejected rows that name the address; a longer one that ends or begins like it is another."""
+    whole = re.compile(rf"(?<![\w.+-]){re.escape(address)}(?![\w.-])")
+    maybe = sa.select(rejects.c.id, rejects.c.content).where(
+        sa.func.lower(rejects.c.content).contains(address, autoescape=True)
+    )
+    named = [r.id for r in connection.execute(maybe) if whole.search(r.content.lower())]
+    return connection.execute(sa.delete(rejects).where(rejects.c.id.in_(named))).rowcount
+
+
 def _remove(connection: sa.Connection, table: sa.Table, person: Person) -> int:
     theirs = (table.c.campaign == person[0]) & (table.c.lead_id == person[1])
     if table is inbound_messages:
         unnamed = sa.update(table).where(theirs).values(campaign=None, lead_id=None)
         return connection.execute(unnamed).rowcount
     return connection.execute(sa.delete(table).where(theirs)).rowcount
-
-
-def _contains(column: sa.Column, address: str) -> sa.ColumnElement[bool]:
-    return sa.func.lower(column).contains(address, autoescape=True)

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import sqlalchemy as sa
 
+from aicmo_dagster.domain.identity import address_alias
 from aicmo_dagster.domain.schemas import dtypes
 from aicmo_dagster.domain.tokens import normal_address
 from aicmo_dagster.errors import AicmoError
@@ -35,14 +36,17 @@ def read_lead_rows(
 
 
 def find_lead(connection: sa.Connection, campaign: str, named: str) -> str:
-    """The id of the lead that `named` is: an id, one of its aliases, or an address.
+    """The id of the lead that `named` is: an id, an alias, or an address, present or past.
 
     Raises:
         AicmoError: If the campaign has no such lead; its text does not repeat `named`, which may
             be an address.
     """
+    known_as = (named, address_alias(campaign, normal_address(named)))
     aliases = sa.select(lead_aliases.c.lead_id).where(
-        lead_aliases.c.campaign == campaign, lead_aliases.c.alias == named
+        lead_aliases.c.campaign == campaign,
+        lead_aliases.c.alias.in_(known_as),
+        lead_aliases.c.lead_id.in_(sa.select(_RAW.c.lead_id).where(_RAW.c.campaign == campaign)),
     )
     stored = sa.select(_RAW.c.lead_id).where(
         _RAW.c.campaign == campaign,

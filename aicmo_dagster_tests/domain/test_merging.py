@@ -217,11 +217,12 @@ def test_it_does_not_matter_where_a_harvest_is_cut_into_parts(
     [
         ("first_name", {"csv-1": "Ada", "apollo-2": "A.", "dropcontact": "Adah"}, "csv-1"),
         ("first_name", {"dropcontact": "Adah", "apollo-2": "A."}, "dropcontact"),
-        ("title", {"dropcontact": "CFO", "apollo-2": "CEO"}, "apollo-2"),
-        ("title", {"apollo-2": "CEO", "dropcontact": "CFO"}, "dropcontact"),
+        ("title", {"dropcontact": "CFO", "apollo": "CEO"}, "apollo"),
+        ("title", {"apollo": "CEO", "dropcontact": "CFO"}, "dropcontact"),
+        ("title", {"apollo": "CEO", "apollo-2": "CFO"}, "apollo"),
         ("seniority", {"apollo-2": "vp", "dropcontact": "owner"}, "apollo-2"),
         ("city", {"csv-1": "Oslo", "csv-2": "Bergen"}, "csv-2"),
-        ("city", {"apollo-1": "Oslo", "hubspot-2": "Bergen"}, "apollo-1"),
+        ("city", {"apollo-1": "Oslo", "hubspot": "Bergen"}, "apollo-1"),
         ("source", {"csv-1": "csv-1", "apollo-2": "apollo-2"}, "csv-1"),
     ],
 )
@@ -270,7 +271,7 @@ def test_leads_of_one_source_name_no_origins():
 
 def test_a_kind_of_source_that_the_table_does_not_know_is_the_weakest():
     for name in (*PRECEDENCE, "city"):
-        known = ranks(name, ["csv-1", "apollo-2", "dropcontact"])
-        assert max(known) < ranks(name, ["hubspot-4"])[0]
+        known = ranks(name, ["csv-1", "apollo-2", "apollo", "dropcontact"])
+        assert max(known) < ranks(name, ["hubspot"])[0]
     assert set(PRECEDENCE) < set(dtypes("raw_leads"))
-    assert kind_of("csv-12") == "csv"
+    assert [kind_of(s) for s in ("csv-12", "apollo-1", "apollo")] == ["csv", "search", "apollo"]

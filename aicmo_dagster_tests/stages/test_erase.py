@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from aicmo_dagster.domain.tokens import address_key
 from aicmo_dagster.stages.erase import erase
@@ -28,7 +29,7 @@ from aicmo_dagster.store.provider_answers import Answer, put_answers
 from aicmo_dagster.store.search_pages import FoundPage, put_page
 from aicmo_dagster.store.spool import Record, Writer
 from aicmo_dagster.store.suppressions import suppress, suppressed
-from aicmo_dagster.store.tables import metadata, person_aliases
+from aicmo_dagster.store.tables import FRAME_TABLES, metadata, person_aliases
 from aicmo_dagster_tests.samples import NOON, SECRET, campaign_document
 from aicmo_dagster_tests.workspaces import apply, open_test_workspace
 
@@ -196,3 +197,37 @@ def test_what_providers_know_the_person_by_is_forgotten(workspace: Workspace) ->
 
     assert (done.removed["person_aliases"], done.removed["search_pages"]) == (1, 1)
     assert "key-1" not in repr(rows(workspace.database))
+
+
+def test_a_lead_that_has_moved_to_another_address_is_found_by_the_old_one(
+    workspace: Workspace,
+) -> None:
+    lead_id = ids(workspace)[0]
+    moved = sa.update(FRAME_TABLES["raw_leads"]).where(
+        FRAME_TABLES["raw_leads"].c.lead_id == lead_id
+    )
+    with workspace.database.write() as connection:
+        connection.execute(moved.values(email="new1@company1.example"))
+
+    assert erase(workspace, ADDRESS, "ida", NOON).campaigns == 2
+    assert lead_id not in repr(rows(workspace.database)["raw_leads"])
+
+
+def test_mail_and_rejects_of_somebody_with_a_longer_address_stay(workspace: Workspace) -> None:
+    shorter = ADDRESS.removeprefix("l")
+
+    done = erase(workspace, shorter, "ida", NOON)
+
+    assert done.removed == {}
+
+
+def test_rejected_rows_of_the_person_do_not_come_back(workspace: Workspace) -> None:
+    erase(workspace, ADDRESS, "ida", NOON)
+
+    harvest(workspace, "spring", NOON + timedelta(days=1))
+
+    after = rows(workspace.database)
+    assert len(after["rejects"]) == 1
+    for name in ("rejects", "raw_leads", "lead_aliases"):
+        assert not any(ADDRESS in text for text in after[name])
+    assert len([text for text in after["lead_aliases"] if "'spring'" in text]) == 1

@@ -1,0 +1,56 @@
+"""Whoever was erased stays away: what a source still gives of them is not stored.
+
+Not here: erasing (`erase`).
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pandas as pd
+import sqlalchemy as sa
+
+from aicmo_dagster.domain.intake import Intake
+from aicmo_dagster.domain.tokens import address_key, normal_address
+from aicmo_dagster.store.erasures import any_erased, erased
+
+_ADDRESS = re.compile(r"[^\s\"'<>,;:\\\[\]{}()|]+@[^\s\"'<>,;:\\\[\]{}()|]+")
+
+
+def without_erased(connection: sa.Connection, secret_key: bytes, taken: Intake) -> Intake:
+    """`taken` without the leads, the aliases and the rejects of those who were erased."""
+    if not any_erased(connection):
+        return taken
+    gone = _erased_among(connection, secret_key, taken.leads["email"].dropna())
+    leaving = taken.leads["email"].isin(gone)
+    ids = set(taken.leads.loc[leaving, "lead_id"])
+    return replace(
+        taken,
+        leads=taken.leads[~leaving],
+        aliases=taken.aliases[~taken.aliases["lead_id"].isin(ids)],
+        rejects=rejects_without_erased(connection, secret_key, taken.rejects),
+    )
+
+
+def rejects_without_erased(
+    connection: sa.Connection, secret_key: bytes, rejects: pd.DataFrame
+) -> pd.DataFrame:
+    """`rejects`, those of erased people without what stood in them: row and reason are kept."""
+    if rejects.empty or not any_erased(connection):
+        return rejects
+    named = [_ADDRESS.findall(content) for content in rejects["content"]]
+    gone = _erased_among(connection, secret_key, {each for found in named for each in found})
+    kept = [
+        content if gone.isdisjoint(found) else "{}"
+        for content, found in zip(rejects["content"], named, strict=True)
+    ]
+    return rejects.assign(content=pd.array(kept, dtype=rejects["content"].dtype))
+
+
+def _erased_among(
+    connection: sa.Connection, secret_key: bytes, addresses: Iterable[str]
+) -> set[str]:
+    hashed: dict[str, list[str]] = {}
+    for address in addresses:
+        hashed.setdefault(address_key(secret_key, normal_address(address)), []).append(address)
+    return {address for key in erased(connection, list(hashed)) for address in hashed[key]}
