@@ -12,21 +12,16 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-import pandas as pd
-import sqlalchemy as sa
-
-from aicmo_dagster.domain.campaigns import Campaign
-from aicmo_dagster.domain.nurture.planning import plan
 from aicmo_dagster.domain.templates import RenderFailed
-from aicmo_dagster.domain.tokens import message_id
 from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.mail.delivery import Transport, open_transport
 from aicmo_dagster.mail.messages import Undeliverable
 from aicmo_dagster.stages.letters import Letters
+from aicmo_dagster.stages.planning import plan_due
 from aicmo_dagster.stages.report import Report
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store import ledger
-from aicmo_dagster.store.campaigns import StoredCampaign, load_campaign
+from aicmo_dagster.store.campaigns import StoredCampaign
 from aicmo_dagster.store.frames import read_frame
 from aicmo_dagster.store.leads import read_leads
 from aicmo_dagster.store.workers import has_ended, this_worker
@@ -88,24 +83,9 @@ class _Run:
 
     def plan(self) -> int:
         """The next send of every lead stands in the ledger; how many were new."""
-        sender = self.stored.campaign.nurture.sender.address
         secret_key = self.workspace.settings.secret_key()
-        host = sender.rpartition("@")[2]
         with self.workspace.database.write() as connection:
-            sends = plan(
-                _leads_in_sequence(connection, self.key),
-                ledger.read_progress(connection, self.key),
-                self._versions(connection),
-                name_message=lambda lead, step: message_id(secret_key, self.key, lead, step, host),
-                now=self.clock(),
-            )
-            return ledger.plan_sends(connection, self.key, sends, sender=sender)
-
-    def _versions(self, connection: sa.Connection) -> dict[int, Campaign]:
-        """The campaign document by each version that a lead in a sequence follows."""
-        routed = read_frame(connection, "routed_leads", self.key, ["campaign_version"])
-        versions = [int(version) for version in routed["campaign_version"].unique()]
-        return {v: load_campaign(connection, self.key, v).campaign for v in versions}
+            return plan_due(connection, self.stored.campaign, secret_key, self.clock())
 
     def send(self) -> None:
         """Claims and sends batch by batch until nothing more is due or allowed."""
@@ -185,10 +165,3 @@ class _Run:
         total = sum(states.values())
         reasons = dict(self.passed_over.most_common())
         return Report(self.key, "nurture_sends", len(routed), total, reasons, figures)
-
-
-def _leads_in_sequence(connection: sa.Connection, key: str) -> pd.DataFrame:
-    """Routed leads that have an address, with what planning needs of them."""
-    routed = read_frame(connection, "routed_leads", key)
-    raw = read_frame(connection, "raw_leads", key, ["lead_id", "email", "timezone"])
-    return routed.merge(raw[raw["email"].notna()], on="lead_id", how="inner")

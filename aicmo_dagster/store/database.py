@@ -165,6 +165,15 @@ def insert_once(connection: sa.Connection, table: sa.Table, **values: object) ->
     return connection.execute(statement.on_conflict_do_nothing(index_elements=keys)).rowcount == 1
 
 
+def put_row(connection: sa.Connection, table: sa.Table, **values: object) -> None:
+    """The row with the primary key of `values` has these values, whether it was there or not."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    keys = list(table.primary_key)
+    told = {name: value for name, value in values.items() if table.c[name] not in set(keys)}
+    statement = dialect.insert(table).values(**values)
+    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=told))
+
+
 @contextmanager
 def staged(
     connection: sa.Connection, table: sa.Table, frame: pd.DataFrame, **constants: object

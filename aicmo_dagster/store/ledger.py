@@ -19,7 +19,8 @@ import sqlalchemy as sa
 
 from aicmo_dagster.domain.campaigns import Campaign
 from aicmo_dagster.domain.nurture.caps import DAY, HOUR, Allowance, allowance
-from aicmo_dagster.domain.nurture.planning import DEADLINE, Progress, lead_zone
+from aicmo_dagster.domain.nurture.places import place_of
+from aicmo_dagster.domain.nurture.planning import DEADLINE
 from aicmo_dagster.domain.nurture.timing import next_opening
 from aicmo_dagster.domain.tokens import address_key, domain_key
 from aicmo_dagster.store.database import insert_new, take_turn
@@ -83,18 +84,6 @@ def plan_sends(
         sender=sender, deadline_at=sends["due_at"] + pd.Timedelta(DEADLINE), attempts=0
     )
     return insert_new(connection, nurture_sends, frame, campaign=campaign)
-
-
-def read_progress(connection: sa.Connection, campaign: str) -> dict[str, Progress]:
-    """Each lead's last send."""
-    query = (
-        sa.select(_SENDS.lead_id, _SENDS.step, _SENDS.state, _SENDS.sent_at)
-        .where(_SENDS.campaign == campaign)
-        .order_by(_SENDS.due_at)
-    )
-    return {
-        row.lead_id: Progress(row.step, row.state, row.sent_at) for row in connection.execute(query)
-    }
 
 
 def claim(
@@ -311,8 +300,7 @@ def _due(
                 _SENDS[name]
                 for name in ("message_id", "attempts", "recipient_domain", "deadline_at")
             ),
-            _LEADS.email,
-            _LEADS.timezone,
+            *(_LEADS[name] for name in ("email", "timezone", "country", "city")),
         )
         .join_from(
             nurture_sends,
@@ -393,7 +381,8 @@ def _judge(
     claimed: Claim,
 ) -> dict[str, Any]:
     """The change to one due send: claimed, cancelled, or due later."""
-    opens = next_opening(campaign.nurture.window, lead_zone(campaign, row.timezone), now)
+    place = place_of(campaign, row.timezone, row.country, row.city)
+    opens = next_opening(campaign.nurture.window, place.zone, now, place.calendar)
     if stopped or row.deadline_at < now:
         reason = stopped or "its deadline has passed"
         claimed.passed_over[reason] += 1

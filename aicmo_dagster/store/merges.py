@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from aicmo_dagster.store.tables import (
     FRAME_TABLES,
     decisions,
+    enrollments,
     events,
     handoffs,
     lead_aliases,
@@ -20,6 +21,7 @@ from aicmo_dagster.store.tables import (
 
 ONE_A_LEAD = {
     FRAME_TABLES["routed_leads"]: (),
+    enrollments: (),
     handoffs: (),
     nurture_sends: ("step",),
     provider_answers: ("provider", "person_key"),

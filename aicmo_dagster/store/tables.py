@@ -83,6 +83,11 @@ FRAME_TABLES = {
 """The stages whose frame a materialisation replaces."""
 
 sa.Index("ix_raw_leads_email", FRAME_TABLES["raw_leads"].c.email)
+sa.Index(  # whoever was routed last is found without a look at the others
+    "ix_routed_leads_position",
+    FRAME_TABLES["routed_leads"].c.campaign,
+    FRAME_TABLES["routed_leads"].c.position,
+)
 
 nurture_sends = _stage_table(
     "nurture_sends",
@@ -94,17 +99,125 @@ nurture_sends = _stage_table(
     sa.Column("claimed_at", UtcInstant()),
     sa.Column("attempted_at", UtcInstant()),
     sa.Column("reply", sa.Text()),
+    sa.Column("priority", sa.Integer(), nullable=False, default=0, server_default="0"),
+    sa.Column("followed_at", UtcInstant()),
     key=("lead_id", "step"),
 )
 sa.Index(
     "ix_nurture_sends_due",
     nurture_sends.c.campaign,
+    nurture_sends.c.priority,
     nurture_sends.c.due_at,
     sqlite_where=nurture_sends.c.state.in_(("planned", "deferred")),
     postgresql_where=nurture_sends.c.state.in_(("planned", "deferred")),
 )
+sa.Index(  # what has been settled and planning has not taken note of
+    "ix_nurture_sends_unfollowed",
+    nurture_sends.c.campaign,
+    sqlite_where=nurture_sends.c.followed_at.is_(None)
+    & nurture_sends.c.state.in_(("accepted", "rejected", "cancelled")),
+    postgresql_where=nurture_sends.c.followed_at.is_(None)
+    & nurture_sends.c.state.in_(("accepted", "rejected", "cancelled")),
+)
+sa.Index("ix_nurture_sends_claimed", nurture_sends.c.sender, nurture_sends.c.claimed_at)
 sa.Index("ix_nurture_sends_message_id", nurture_sends.c.message_id, unique=True)
 sa.Index("ix_nurture_sends_sender", nurture_sends.c.sender, nurture_sends.c.sent_at)
+
+enrollments = sa.Table(
+    "enrollments",
+    metadata,
+    sa.Column("campaign", sa.Text(), nullable=False),
+    sa.Column("lead_id", sa.Text(), nullable=False),
+    sa.Column("position", sa.BigInteger(), nullable=False),
+    sa.Column("state", sa.Text(), nullable=False),
+    sa.Column("reason", sa.Text()),
+    sa.Column("look_at", UtcInstant()),
+    sa.Column("changed_at", UtcInstant(), nullable=False),
+    sa.PrimaryKeyConstraint("campaign", "lead_id"),
+)
+sa.Index("ix_enrollments_position", enrollments.c.campaign, enrollments.c.position)
+sa.Index(
+    "ix_enrollments_look_at",
+    enrollments.c.campaign,
+    enrollments.c.look_at,
+    sqlite_where=enrollments.c.look_at.is_not(None),
+    postgresql_where=enrollments.c.look_at.is_not(None),
+)
+
+planning_cursors = sa.Table(
+    "planning_cursors",
+    metadata,
+    sa.Column("campaign", sa.Text(), primary_key=True),
+    sa.Column("event_id", sa.BigInteger(), nullable=False),
+)
+
+pauses = sa.Table(
+    "pauses",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
+    sa.Column("campaign", sa.Text(), nullable=False, index=True),
+    sa.Column("sequence", sa.Text()),
+    sa.Column("reason", sa.Text(), nullable=False),
+    sa.Column("paused_by", sa.Text(), nullable=False),
+    sa.Column("paused_at", UtcInstant(), nullable=False),
+    sa.Column("resumed_at", UtcInstant()),
+    sa.Column("resumed_by", sa.Text()),
+    sa.Column("mode", sa.Text()),
+)
+
+experiments = sa.Table(
+    "experiments",
+    metadata,
+    sa.Column("campaign", sa.Text(), nullable=False),
+    sa.Column("sequence", sa.Text(), nullable=False),
+    sa.Column("step", sa.Text(), nullable=False),
+    sa.Column("fingerprint", sa.Text(), nullable=False),
+    sa.Column("state", sa.Text(), nullable=False),
+    sa.Column("winner", sa.Text()),
+    sa.Column("stopped", sa.Text(), nullable=False),
+    sa.Column("looks", sa.Text(), nullable=False),
+    sa.Column("asked_at", UtcInstant(), nullable=False),
+    sa.Column("decided_at", UtcInstant()),
+    sa.PrimaryKeyConstraint("campaign", "sequence", "step", "fingerprint"),
+)
+
+mailbox_providers = sa.Table(
+    "mailbox_providers",
+    metadata,
+    sa.Column("domain", sa.Text(), primary_key=True),
+    sa.Column("provider", sa.Text(), nullable=False),
+    sa.Column("asked_at", UtcInstant(), nullable=False),
+)
+
+sender_paces = sa.Table(
+    "sender_paces",
+    metadata,
+    sa.Column("sender", sa.Text(), primary_key=True),
+    sa.Column("level", sa.BigInteger(), nullable=False),
+    sa.Column("health", sa.Text(), nullable=False),
+    sa.Column("judged_at", UtcInstant(), nullable=False),
+)
+
+sender_turns = sa.Table(
+    "sender_turns",
+    metadata,
+    sa.Column("sender", sa.Text(), nullable=False),
+    sa.Column("campaign", sa.Text(), nullable=False),
+    sa.Column("asked_at", UtcInstant(), nullable=False),
+    sa.PrimaryKeyConstraint("sender", "campaign"),
+)
+
+rehearsals = sa.Table(
+    "rehearsals",
+    metadata,
+    sa.Column("campaign", sa.Text(), nullable=False),
+    sa.Column("version", sa.BigInteger(), nullable=False),
+    sa.Column("passed", sa.Boolean(), nullable=False),
+    sa.Column("leads", sa.BigInteger(), nullable=False),
+    sa.Column("findings", sa.Text(), nullable=False),
+    sa.Column("rehearsed_at", UtcInstant(), nullable=False),
+    sa.PrimaryKeyConstraint("campaign", "version"),
+)
 
 campaigns = sa.Table(
     "campaigns",

@@ -1,0 +1,73 @@
+"""Planning as a stage: who must be looked at is read, the domain decides, the ledger has it.
+
+Not here: the rules (`domain.nurture.planning`), or which leads those are (`store.enrollments`).
+"""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from functools import partial
+
+import pandas as pd
+import sqlalchemy as sa
+
+from aicmo_dagster.domain.campaigns import Campaign
+from aicmo_dagster.domain.nurture.planning import Planner
+from aicmo_dagster.domain.tokens import message_id
+from aicmo_dagster.store import enrollments, ledger
+from aicmo_dagster.store.campaigns import load_campaign
+from aicmo_dagster.store.database import take_turn
+
+WITHOUT_ADDRESS = timedelta(days=1)
+"""How long until a lead that has lost its address is looked at again."""
+
+FIRST = 1
+"""The priority of a first message; a follow-up has 0, which goes before it."""
+
+
+def plan_due(
+    connection: sa.Connection, campaign: Campaign, secret_key: bytes, now: datetime
+) -> int:
+    """The next send of every lead that there is something new about stands in the ledger.
+
+    It costs what is due: the other leads are not read.
+
+    Returns:
+        How many sends are new.
+    """
+    key, sender = campaign.campaign, campaign.nurture.sender.address
+    take_turn(connection, f"planning of {key}")
+    enrollments.enroll(connection, key, now)
+    enrollments.follow(connection, key, now)
+    enrollments.heed_responses(connection, key, now)
+    leads = enrollments.leads_to_look_at(connection, key, now)
+    if leads.empty:
+        return 0
+    reachable = leads["email"].notna()
+    nowhere = leads.loc[~reachable, "lead_id"].tolist()
+    enrollments.look_again(connection, key, nowhere, now + WITHOUT_ADDRESS)
+    host = sender.rpartition("@")[2]
+    planner = Planner(
+        versions=versions_of(connection, key, leads["campaign_version"].unique()),
+        name_message=partial(_name_message, secret_key, key, host),
+        now=now,
+    )
+    plan = planner.plan(leads[reachable])
+    enrollments.record_plan(connection, key, plan.sends, plan.leads, now)
+    return ledger.plan_sends(connection, key, _prioritised(plan.sends, leads), sender=sender)
+
+
+def versions_of(
+    connection: sa.Connection, key: str, versions: Iterable[int]
+) -> dict[int, Campaign]:
+    """The campaign document by version."""
+    return {int(v): load_campaign(connection, key, int(v)).campaign for v in versions}
+
+
+def _prioritised(sends: pd.DataFrame, leads: pd.DataFrame) -> pd.DataFrame:
+    """`sends` with their priority."""
+    new = leads.loc[leads["step"].isna(), "lead_id"]
+    return sends.assign(priority=sends["lead_id"].isin(new).astype("int64") * FIRST)
+
+
+def _name_message(secret_key: bytes, key: str, host: str, lead: str, step: str) -> str:
+    return message_id(secret_key, key, lead, step, host)
