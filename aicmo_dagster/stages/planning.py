@@ -3,7 +3,6 @@
 Not here: the rules (`domain.nurture.planning`), or which leads those are (`store.enrollments`).
 """
 
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -13,6 +12,7 @@ import sqlalchemy as sa
 from aicmo_dagster.domain.campaigns import Campaign
 from aicmo_dagster.domain.nurture.planning import Planner
 from aicmo_dagster.domain.tokens import message_id
+from aicmo_dagster.stages.experiments import standings
 from aicmo_dagster.store import enrollments, ledger
 from aicmo_dagster.store.campaigns import load_campaign
 from aicmo_dagster.store.database import take_turn
@@ -46,21 +46,21 @@ def plan_due(
     nowhere = leads.loc[~reachable, "lead_id"].tolist()
     enrollments.look_again(connection, key, nowhere, now + WITHOUT_ADDRESS)
     host = sender.rpartition("@")[2]
+    versions = {v: load_campaign(connection, key, v) for v in _versions(leads)}
     planner = Planner(
-        versions=versions_of(connection, key, leads["campaign_version"].unique()),
+        versions={version: stored.campaign for version, stored in versions.items()},
         name_message=partial(_name_message, secret_key, key, host),
         now=now,
+        standings=standings(connection, versions, now),
     )
     plan = planner.plan(leads[reachable])
     enrollments.record_plan(connection, key, plan.sends, plan.leads, now)
     return ledger.plan_sends(connection, key, _prioritised(plan.sends, leads), sender=sender)
 
 
-def versions_of(
-    connection: sa.Connection, key: str, versions: Iterable[int]
-) -> dict[int, Campaign]:
-    """The campaign document by version."""
-    return {int(v): load_campaign(connection, key, int(v)).campaign for v in versions}
+def _versions(leads: pd.DataFrame) -> list[int]:
+    """The versions of the campaign document that `leads` follow."""
+    return leads["campaign_version"].unique().tolist()
 
 
 def _prioritised(sends: pd.DataFrame, leads: pd.DataFrame) -> pd.DataFrame:
