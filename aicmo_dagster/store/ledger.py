@@ -18,13 +18,14 @@ import pandas as pd
 import sqlalchemy as sa
 
 from aicmo_dagster.domain.campaigns import Campaign
-from aicmo_dagster.domain.nurture.caps import DAY, HOUR, Allowance, allowance
+from aicmo_dagster.domain.nurture.caps import DAY, HOUR, Allowance
 from aicmo_dagster.domain.nurture.places import place_of
 from aicmo_dagster.domain.nurture.planning import DEADLINE
 from aicmo_dagster.domain.nurture.timing import next_opening
 from aicmo_dagster.domain.tokens import address_key, domain_key
 from aicmo_dagster.store.database import insert_new, take_turn
 from aicmo_dagster.store.overrides import active_overrides
+from aicmo_dagster.store.pacing import read_allowance
 from aicmo_dagster.store.suppressions import suppressed
 from aicmo_dagster.store.tables import FRAME_TABLES, events, handoffs, nurture_sends
 
@@ -102,23 +103,22 @@ def claim(
     key, sender = campaign.campaign, campaign.nurture.sender.address
     # Two workers must not both see the sender's last free place.
     take_turn(connection, f"mail of {sender}")
-    allowed = _allowance(connection, campaign, now)
     overridden = active_overrides(connection, key, now)
     paused = overridden.loc[overridden["action"] == "pause", "lead_id"]
     candidates = _due(connection, key, now, limit, except_leads=list(paused))
     if not candidates:
         return Claim()
-    if allowed.spent():
-        return Claim(
-            passed_over=Counter({"the sender's cap is reached": _due_count(connection, key, now)})
-        )
+    domains = {row.recipient_domain for row in candidates}
+    allowed = read_allowance(connection, campaign, domains, now)
+    if reached := allowed.reached():
+        return Claim(passed_over=Counter({reached: _due_count(connection, key, now)}))
     stopped = _stopped(connection, key, candidates, secret_key)
     refused = overridden.loc[overridden["action"] == "reject", "lead_id"]
     stopped |= dict.fromkeys(refused, "rejected by an override")
     claimed = Claim()
     changes = []
     for row in candidates:
-        if allowed.spent():
+        if allowed.reached():
             break
         claimed.looked_at += 1
         changes.append(
@@ -289,13 +289,24 @@ def sends_of_lead(connection: sa.Connection, campaign: str, lead_id: str) -> lis
 
 def _due(
     connection: sa.Connection, campaign: str, now: datetime, limit: int, *, except_leads: list[str]
-) -> Sequence[sa.Row]:
-    query = (
+) -> list[sa.Row]:
+    """Up to `limit` sends that are due, follow-ups first: who was written to is kept waiting last.
+
+    One query a priority, since each is then served by the index.
+    """
+    found: list[sa.Row] = []
+    for priority in (0, 1):
+        if limit > len(found):
+            query = _due_query(campaign, now, except_leads).where(_SENDS.priority == priority)
+            found += connection.execute(query.limit(limit - len(found))).all()
+    return found
+
+
+def _due_query(campaign: str, now: datetime, except_leads: list[str]) -> sa.Select:
+    names = ("lead_id", "sequence", "step", "variant", "campaign_version")
+    return (
         sa.select(
-            *(
-                _SENDS[name]
-                for name in ("lead_id", "sequence", "step", "variant", "campaign_version")
-            ),
+            *(_SENDS[name] for name in names),
             *(
                 _SENDS[name]
                 for name in ("message_id", "attempts", "recipient_domain", "deadline_at")
@@ -309,10 +320,8 @@ def _due(
         )
         .where(*_is_due(campaign, now), _SENDS.lead_id.not_in(except_leads))
         .order_by(_SENDS.due_at, _SENDS.lead_id)
-        .limit(limit)
         .with_for_update(skip_locked=True, of=nurture_sends)
     )
-    return connection.execute(query).all()
 
 
 def _due_count(connection: sa.Connection, campaign: str, now: datetime) -> int:
@@ -321,27 +330,6 @@ def _due_count(connection: sa.Connection, campaign: str, now: datetime) -> int:
 
 def _is_due(campaign: str, now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
     return (_SENDS.campaign == campaign, _SENDS.state.in_(WAITING), _SENDS.due_at <= now)
-
-
-def _allowance(connection: sa.Connection, campaign: Campaign, now: datetime) -> Allowance:
-    """What the caps allow the sender, counting its mails in all campaigns."""
-    sender = campaign.nurture.sender.address
-    when = sa.func.coalesce(_SENDS.sent_at, _SENDS.claimed_at)
-    spent = (_SENDS.sender == sender, _SENDS.state.in_(SPENT))
-    last_day = connection.scalar(sa.select(sa.func.count()).where(*spent, when > now - DAY))
-    first = connection.scalar(sa.select(sa.func.min(_SENDS.sent_at)).where(*spent))
-    domains = connection.execute(
-        sa.select(_SENDS.recipient_domain, sa.func.count())
-        .where(*spent, when > now - HOUR)
-        .group_by(_SENDS.recipient_domain)
-    )
-    return allowance(
-        campaign.nurture.caps,
-        sent_last_day=last_day or 0,
-        first_sent_at=first,
-        sent_by_domain=dict(domains.all()),
-        now=now,
-    )
 
 
 def _stopped(
@@ -390,9 +378,11 @@ def _judge(
     if opens > now:
         claimed.passed_over["outside its window"] += 1
         return _change(row, state="planned", reason="waits for its window", due_at=opens)
-    if not allowed.take(row.recipient_domain):
-        claimed.passed_over["the domain's cap is reached"] += 1
-        return _change(row, state="planned", reason="waits for the domain's cap", due_at=now + HOUR)
+    refusal = allowed.refusal(row.recipient_domain)
+    if refusal:
+        claimed.passed_over[refusal] += 1
+        return _change(row, state="planned", reason=refusal, due_at=now + HOUR)
+    allowed.take(row.recipient_domain)
     names = Send.__dataclass_fields__
     claimed.sends.append(Send(**{name: getattr(row, name) for name in names}))
     sender = campaign.nurture.sender.address

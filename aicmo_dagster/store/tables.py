@@ -194,6 +194,7 @@ sender_paces = sa.Table(
     metadata,
     sa.Column("sender", sa.Text(), primary_key=True),
     sa.Column("level", sa.BigInteger(), nullable=False),
+    sa.Column("level_since", UtcInstant(), nullable=False),
     sa.Column("health", sa.Text(), nullable=False),
     sa.Column("judged_at", UtcInstant(), nullable=False),
 )
@@ -327,6 +328,12 @@ events = sa.Table(
     sa.Column("detail", sa.Text(), nullable=False),
 )
 sa.Index("ix_events_lead", events.c.campaign, events.c.lead_id, events.c.kind)
+sa.Index(  # what a sender is judged by
+    "ix_events_harm",
+    events.c.happened_at,
+    sqlite_where=events.c.kind.in_(("bounce", "complaint")),
+    postgresql_where=events.c.kind.in_(("bounce", "complaint")),
+)
 
 handoffs = sa.Table(
     "handoffs",

@@ -108,6 +108,7 @@ def _experiments() -> None:
 
 
 def _senders() -> None:
+    _partial_index("ix_events_harm", "events", ["happened_at"], "kind IN ('bounce', 'complaint')")
     op.create_table(
         "mailbox_providers",
         *_required(sa.Text(), "domain", "provider"),
@@ -118,6 +119,7 @@ def _senders() -> None:
         "sender_paces",
         *_required(sa.Text(), "sender"),
         *_required(sa.BigInteger(), "level"),
+        *_required(UtcInstant(), "level_since"),
         *_required(sa.Text(), "health"),
         *_required(UtcInstant(), "judged_at"),
         sa.PrimaryKeyConstraint("sender", name="pk_sender_paces"),
