@@ -14,8 +14,10 @@ import pandas as pd
 import pyarrow
 import sqlalchemy as sa
 
-from aicmo_dagster.domain.nurture.planning import NEEDED
+from aicmo_dagster.domain.nurture.lifecycle import SKIPPED
+from aicmo_dagster.domain.nurture.planning import DEADLINE, NEEDED
 from aicmo_dagster.store.database import fetch_frame, put_row, staged
+from aicmo_dagster.store.pauses import Shift, shifts
 from aicmo_dagster.store.responses import (
     CLICKED,
     OPENED,
@@ -29,9 +31,6 @@ from aicmo_dagster.store.tables import (
     nurture_sends,
     planning_cursors,
 )
-
-SKIPPED = "skipped: it came due during a pause"
-"""Why a send is cancelled that the lead does without; the sequence goes on after it."""
 
 STATES = ("enrolled", "active", "finished", "exited")
 SETTLED = ("accepted", "rejected", "cancelled")
@@ -126,7 +125,10 @@ def heed_responses(connection: sa.Connection, campaign: str, now: datetime) -> N
 
 
 def leads_to_look_at(connection: sa.Connection, campaign: str, now: datetime) -> pd.DataFrame:
-    """A frame of `planning.NEEDED`: the leads to plan for now; `email` may be missing."""
+    """A frame of `planning.NEEDED`: the leads to plan for now; `email` may be missing.
+
+    A pause after which follow-ups were moved does not count as waiting: `sent_at` is later by it.
+    """
     last = _last_sends(campaign, now)
     query = (
         sa.select(
@@ -149,7 +151,8 @@ def leads_to_look_at(connection: sa.Connection, campaign: str, now: datetime) ->
         .order_by(_ENROLLED.position)
     )
     leads = fetch_frame(connection, query)
-    return leads.assign(**_engagement(connection, campaign, leads, now))
+    leads = leads.assign(**_engagement(connection, campaign, leads, now))
+    return leads.assign(sent_at=_shifted(leads, shifts(connection, campaign)))
 
 
 def record_plan(
@@ -166,7 +169,9 @@ def record_plan(
     _change(connection, campaign, leads.assign(reason=None), now)
     if sends.empty:
         return 0
-    with staged(connection, nurture_sends, sends[["lead_id", "step", "due_at"]]) as incoming:
+    told = sends[["lead_id", "step", "due_at"]]
+    late = told.assign(deadline_at=told["due_at"] + pd.Timedelta(DEADLINE))
+    with staged(connection, nurture_sends, late) as incoming:
         return connection.execute(
             sa.update(nurture_sends)
             .where(
@@ -177,7 +182,7 @@ def record_plan(
                 _SENDS.due_at > now,
                 _SENDS.due_at != incoming.c.due_at,
             )
-            .values(due_at=incoming.c.due_at)
+            .values(due_at=incoming.c.due_at, deadline_at=incoming.c.deadline_at)
         ).rowcount
 
 
@@ -202,6 +207,17 @@ def enrollment_counts(connection: sa.Connection, campaign: str) -> dict[str, int
         .group_by(_ENROLLED.state)
     )
     return dict(connection.execute(query).all())
+
+
+def _shifted(leads: pd.DataFrame, moved: Sequence[Shift]) -> pd.Series:
+    """When each lead's wait began, later by the pauses since that follow-ups were moved for."""
+    since = leads["sent_at"]
+    for shift in sorted(moved, key=lambda each: each.paused_at):
+        hit = since <= pd.Timestamp(shift.paused_at)
+        if shift.sequence is not None:
+            hit &= leads["sequence"] == shift.sequence
+        since = since.mask(hit.fillna(False), since + pd.Timedelta(shift.length))
+    return since
 
 
 def _to_look_at(campaign: str, now: datetime) -> tuple[sa.ColumnElement[bool], ...]:

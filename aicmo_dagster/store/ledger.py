@@ -26,6 +26,7 @@ from aicmo_dagster.domain.tokens import address_key, domain_key
 from aicmo_dagster.store.database import insert_new, take_turn
 from aicmo_dagster.store.overrides import active_overrides
 from aicmo_dagster.store.pacing import read_allowance
+from aicmo_dagster.store.pauses import active_pauses
 from aicmo_dagster.store.suppressions import suppressed
 from aicmo_dagster.store.tables import FRAME_TABLES, events, handoffs, nurture_sends
 
@@ -105,7 +106,13 @@ def claim(
     take_turn(connection, f"mail of {sender}")
     overridden = active_overrides(connection, key, now)
     paused = overridden.loc[overridden["action"] == "pause", "lead_id"]
-    candidates = _due(connection, key, now, limit, except_leads=list(paused))
+    held = {pause.sequence for pause in active_pauses(connection, key)}
+    if None in held:
+        paused_sends = _due_count(connection, key, now)
+        return Claim(
+            passed_over=Counter({"the campaign is paused": paused_sends} if paused_sends else {})
+        )
+    candidates = _due(connection, key, now, limit, except_leads=[*paused], except_sequences=[*held])
     if not candidates:
         return Claim()
     domains = {row.recipient_domain for row in candidates}
@@ -288,7 +295,13 @@ def sends_of_lead(connection: sa.Connection, campaign: str, lead_id: str) -> lis
 
 
 def _due(
-    connection: sa.Connection, campaign: str, now: datetime, limit: int, *, except_leads: list[str]
+    connection: sa.Connection,
+    campaign: str,
+    now: datetime,
+    limit: int,
+    *,
+    except_leads: list[str],
+    except_sequences: list[str | None],
 ) -> list[sa.Row]:
     """Up to `limit` sends that are due, follow-ups first: who was written to is kept waiting last.
 
@@ -297,12 +310,16 @@ def _due(
     found: list[sa.Row] = []
     for priority in (0, 1):
         if limit > len(found):
-            query = _due_query(campaign, now, except_leads).where(_SENDS.priority == priority)
+            query = _due_query(campaign, now).where(
+                _SENDS.priority == priority,
+                _SENDS.lead_id.not_in(except_leads),
+                _SENDS.sequence.not_in(except_sequences),
+            )
             found += connection.execute(query.limit(limit - len(found))).all()
     return found
 
 
-def _due_query(campaign: str, now: datetime, except_leads: list[str]) -> sa.Select:
+def _due_query(campaign: str, now: datetime) -> sa.Select:
     names = ("lead_id", "sequence", "step", "variant", "campaign_version")
     return (
         sa.select(
@@ -318,7 +335,7 @@ def _due_query(campaign: str, now: datetime, except_leads: list[str]) -> sa.Sele
             FRAME_TABLES["raw_leads"],
             (_SENDS.campaign == _LEADS.campaign) & (_SENDS.lead_id == _LEADS.lead_id),
         )
-        .where(*_is_due(campaign, now), _SENDS.lead_id.not_in(except_leads))
+        .where(*_is_due(campaign, now))
         .order_by(_SENDS.due_at, _SENDS.lead_id)
         .with_for_update(skip_locked=True, of=nurture_sends)
     )

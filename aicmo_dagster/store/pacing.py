@@ -35,6 +35,7 @@ from aicmo_dagster.store.tables import (
     events,
     mailbox_providers,
     nurture_sends,
+    pauses,
     sender_paces,
     sender_turns,
 )
@@ -184,6 +185,11 @@ def _waiting(connection: sa.Connection, sender: str, limit: int, now: datetime) 
             sender_turns.c.sender == sender,
             sender_turns.c.asked_at > now - ASKING,
             campaigns.c.state == "active",
+            ~sa.exists().where(
+                pauses.c.campaign == campaigns.c.campaign,
+                pauses.c.sequence.is_(None),
+                pauses.c.resumed_at.is_(None),
+            ),
         )
     ).all()
     counts = {}

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from aicmo_dagster.domain.nurture.lifecycle import SKIPPED
 from aicmo_dagster.stages.harvest import harvest
 from aicmo_dagster.stages.planning import plan_due
 from aicmo_dagster.stages.qualify import qualify_leads
@@ -16,7 +17,6 @@ from aicmo_dagster.stages.score import score_leads
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.enrollments import (
     FOLD_BACK,
-    SKIPPED,
     enrollment_counts,
     leads_to_look_at,
 )
