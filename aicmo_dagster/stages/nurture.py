@@ -17,7 +17,8 @@ from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.mail.delivery import Transport, open_transport
 from aicmo_dagster.mail.messages import Undeliverable
 from aicmo_dagster.stages.letters import Letters
-from aicmo_dagster.stages.planning import plan_due
+from aicmo_dagster.stages.planning import make_ready, plan_due
+from aicmo_dagster.stages.rehearsal import notes_of
 from aicmo_dagster.stages.report import Report
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store import ledger
@@ -42,11 +43,12 @@ def nurture(workspace: Workspace, key: str, clock: Callable[[], datetime]) -> Re
     with _transport(workspace) as transport:
         run = _Run(workspace, stored, transport, clock)
         run.settle()
+        readiness = make_ready(workspace, stored, clock())
         planned = run.plan()
         if stored.state == "active":
             run.send()
             planned += run.plan()
-    return run.report(planned)
+    return run.report(planned, notes_of(readiness))
 
 
 @contextmanager
@@ -85,7 +87,7 @@ class _Run:
         """The next send of every lead stands in the ledger; how many were new."""
         secret_key = self.workspace.settings.secret_key()
         with self.workspace.database.write() as connection:
-            return plan_due(connection, self.stored.campaign, secret_key, self.clock())
+            return plan_due(connection, self.stored, secret_key, self.clock())
 
     def send(self) -> None:
         """Claims and sends batch by batch until nothing more is due or allowed."""
@@ -152,7 +154,7 @@ class _Run:
                 connection, self.key, send, worker=self.worker, now=self.clock(), **values
             )
 
-    def report(self, planned: int) -> Report:
+    def report(self, planned: int, notes: tuple[str, ...]) -> Report:
         """What this pass did and where all sends of the campaign stand."""
         with self.workspace.database.read() as connection:
             states = ledger.state_counts(connection, self.key)
@@ -164,4 +166,4 @@ class _Run:
         figures |= {f"all_{state}": count for state, count in states.items()}
         total = sum(states.values())
         reasons = dict(self.passed_over.most_common())
-        return Report(self.key, "nurture_sends", len(routed), total, reasons, figures)
+        return Report(self.key, "nurture_sends", len(routed), total, reasons, figures, notes)

@@ -35,7 +35,7 @@ def prepare(workspace: Workspace, leads: int, **caps: int) -> None:
     for stage in (harvest, score_leads, qualify_leads, route_leads):
         stage(workspace, "spring", NOON)
     with workspace.database.write() as connection:
-        plan_due(connection, workspace.campaign("spring").campaign, SECRET, NOON)
+        plan_due(connection, workspace.campaign("spring"), SECRET, NOON)
 
 
 def known(workspace: Workspace) -> dict[str, str]:

@@ -52,7 +52,7 @@ def route(workspace: Workspace, leads: int, steps: Any = STEPS) -> list[str]:
 def tick(workspace: Workspace, now: datetime = NOON) -> int:
     stored = workspace.campaign("spring")
     with workspace.database.write() as connection:
-        return plan_due(connection, stored.campaign, SECRET, now)
+        return plan_due(connection, stored, SECRET, now)
 
 
 def settle(workspace: Workspace, lead: str, step: str, state: str, **values: Any) -> None:
