@@ -3,7 +3,7 @@
 import dagster as dg
 import pandas as pd
 
-from aicmo_dagster.defs.pictures import bars, histogram
+from aicmo_dagster.defs.pictures import bars, histogram, intervals
 from aicmo_dagster.stages.report import Report
 from aicmo_dagster.stages.summary import dispositions
 from aicmo_dagster.stages.workspace import Workspace
@@ -36,6 +36,7 @@ def of_report(workspace: Workspace, report: Report) -> dict[str, dg.MetadataValu
         metadata["not_going_on"] = table(pd.DataFrame(counts))
     if report.notes:
         metadata["notes"] = dg.MetadataValue.md("\n".join(f"- {note}" for note in report.notes))
+    metadata |= {name: table(content) for name, content in report.tables.items()}
     return metadata | picture(workspace, report, frame)
 
 
@@ -61,9 +62,20 @@ def picture(
                 )
             }
         case "nurture_sends":
-            return {"funnel": bars("Where the leads are", dispositions(workspace, report.campaign))}
+            funnel = bars("Where the leads are", dispositions(workspace, report.campaign))
+            return {"funnel": funnel, **_tests(report)}
         case _:
             return {}
+
+
+def _tests(report: Report) -> dict[str, dg.MetadataValue]:
+    """The tests of variants, each against the first one."""
+    compared = report.tables.get("experiments", pd.DataFrame({"z": []})).dropna(subset="z")
+    if compared.empty:
+        return {}
+    labels = compared["step"] + ": " + compared["variant"]
+    rows = zip(labels, compared["low"], compared["difference"], compared["high"], strict=True)
+    return {"tests": intervals("Difference from the first variant, 95 %", list(rows))}
 
 
 def table(frame: pd.DataFrame) -> dg.TableMetadataValue:

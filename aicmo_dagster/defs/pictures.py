@@ -18,15 +18,22 @@ def bars(title: str, counts: Mapping[str, int]) -> dg.MarkdownMetadataValue:
         _bar(position, label, count, BAR_WIDTH * count / most)
         for position, (label, count) in enumerate(counts.items())
     ]
-    height = BAR_HEIGHT * len(rows) + 28
-    width = LABEL_WIDTH + BAR_WIDTH + 70
-    svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'font-family="sans-serif" font-size="12" fill="#6b7280">'
-        f'<text x="4" y="16" font-weight="bold">{escape(title)}</text>{"".join(rows)}</svg>'
-    )
-    encoded = base64.b64encode(svg.encode()).decode()
-    return dg.MetadataValue.md(f"![{title}](data:image/svg+xml;base64,{encoded})")
+    return _drawn(title, rows)
+
+
+def intervals(title: str, rows: list[tuple[str, float, float, float]]) -> dg.MarkdownMetadataValue:
+    """A line from low to high with a point on it for each (label, low, value, high), and a zero."""
+    ends = [0.0, *(low for _, low, _, _ in rows), *(high for _, _, _, high in rows)]
+    least, most = min(ends), max(ends)
+    scale = BAR_WIDTH / ((most - least) or 1)
+    drawn = [
+        _interval(position, label, [(end - least) * scale for end in told], told[1])
+        for position, (label, *told) in enumerate(rows)
+    ]
+    zero = LABEL_WIDTH - least * scale
+    bottom = 26 + BAR_HEIGHT * len(rows)
+    line = f'<path d="M{zero:.1f} 22V{bottom}" stroke="#9ca3af" stroke-dasharray="3"/>'
+    return _drawn(title, [line, *drawn], len(drawn))
 
 
 def histogram(
@@ -41,11 +48,38 @@ def histogram(
     return bars(title, counts)
 
 
+def _drawn(title: str, rows: list[str], lines: int | None = None) -> dg.MarkdownMetadataValue:
+    height = BAR_HEIGHT * (len(rows) if lines is None else lines) + 28
+    width = LABEL_WIDTH + BAR_WIDTH + 70
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+        f'font-family="sans-serif" font-size="12" fill="#6b7280">'
+        f'<text x="4" y="16" font-weight="bold">{escape(title)}</text>{"".join(rows)}</svg>'
+    )
+    encoded = base64.b64encode(svg.encode()).decode()
+    return dg.MetadataValue.md(f"![{title}](data:image/svg+xml;base64,{encoded})")
+
+
+def _interval(position: int, label: str, places: list[float], value: float) -> str:
+    low, at, high = places
+    top, left = 26 + position * BAR_HEIGHT + 8, LABEL_WIDTH
+    return (
+        f'<text x="{left - 6}" y="{top + 5}" text-anchor="end">{escape(_short(label))}</text>'
+        f'<path d="M{left + low:.1f} {top}H{left + high:.1f}" stroke="#4f46e5" stroke-width="3"/>'
+        f'<circle cx="{left + at:.1f}" cy="{top}" r="5" fill="#4f46e5"/>'
+        f'<text x="{left + BAR_WIDTH + 6}" y="{top + 5}">{100 * value:+.2f} pp</text>'
+    )
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= 30 else f"{label[:29]}…"
+
+
 def _bar(position: int, label: str, count: int, length: float) -> str:
     top = 26 + position * BAR_HEIGHT
-    shown = label if len(label) <= 30 else f"{label[:29]}…"
+    shown = escape(_short(label))
     return (
-        f'<text x="{LABEL_WIDTH - 6}" y="{top + 13}" text-anchor="end">{escape(shown)}</text>'
+        f'<text x="{LABEL_WIDTH - 6}" y="{top + 13}" text-anchor="end">{shown}</text>'
         f'<rect x="{LABEL_WIDTH}" y="{top}" width="{length:.1f}" height="16" fill="#4f46e5"/>'
         f'<text x="{LABEL_WIDTH + length + 6:.1f}" y="{top + 13}">{count}</text>'
     )

@@ -3,11 +3,15 @@
 Not here: what counts as a fault (`domain.nurture.rehearsal`).
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from aicmo_dagster.domain.campaigns import Campaign
+import pandas as pd
+
+from aicmo_dagster.domain.campaigns import Campaign, CsvSource
+from aicmo_dagster.domain.intake import intake
 from aicmo_dagster.domain.nurture.rehearsal import (
     RESERVED,
     Fault,
@@ -15,10 +19,13 @@ from aicmo_dagster.domain.nurture.rehearsal import (
     dmarc_names,
     domain_faults,
 )
+from aicmo_dagster.domain.schemas import typed
 from aicmo_dagster.mail.dns import DnsUnavailable, Lookup
+from aicmo_dagster.sources.campaign_files import CampaignFile
+from aicmo_dagster.sources.csv_files import read_csv_source
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.campaigns import StoredCampaign
-from aicmo_dagster.store.frames import read_frame
+from aicmo_dagster.store.frames import count_rows, read_frame
 from aicmo_dagster.store.leads import read_leads
 from aicmo_dagster.store.rehearsals import (
     StoredRehearsal,
@@ -75,10 +82,13 @@ def sender_faults(
 
 
 def rehearse_stored(
-    workspace: Workspace, stored: StoredCampaign, lookup: Lookup | None = None
+    workspace: Workspace,
+    campaign: Campaign,
+    templates: Mapping[str, str],
+    lookup: Lookup | None = None,
 ) -> tuple[list[Fault], int]:
     """As `rehearse`, over the campaign's leads in the store: those that qualify, if any do."""
-    key = stored.campaign.campaign
+    key = campaign.campaign
     with workspace.database.read() as connection:
         routed = read_frame(connection, "routed_leads", key, ["lead_id", "sequence"])
         qualified = read_frame(connection, "qualified_leads", key, ["lead_id"])
@@ -91,7 +101,20 @@ def rehearse_stored(
         _leads(workspace, key, wanted[start : start + CHUNK])
         for start in range(0, len(wanted), CHUNK)
     )
-    return rehearse(stored.campaign, stored.templates, chunks, sequences, lookup)
+    return rehearse(campaign, templates, chunks, sequences, lookup)
+
+
+def rehearse_file(
+    workspace: Workspace, document: CampaignFile, now: datetime, lookup: Lookup | None = None
+) -> tuple[list[Fault], int]:
+    """As `rehearse`, for a document on disk: over the stored leads, else over its CSV files."""
+    campaign = document.campaign
+    with workspace.database.read() as connection:
+        stored = count_rows(connection, "raw_leads", campaign.campaign)
+    if stored:
+        return rehearse_stored(workspace, campaign, document.templates, lookup)
+    leads = _leads_in_files(document, now)
+    return rehearse(campaign, document.templates, [leads], {}, lookup)
 
 
 def rehearsed(
@@ -106,7 +129,7 @@ def rehearsed(
         before = read_rehearsal(connection, key, stored.version)
     if before is not None and _counts(before, now):
         return before
-    faults, leads = rehearse_stored(workspace, stored, lookup)
+    faults, leads = rehearse_stored(workspace, stored.campaign, stored.templates, lookup)
     with workspace.database.write() as connection:
         record_rehearsal(connection, key, stored.version, faults, leads, now)
     passed = not any(fault.blocks for fault in faults)
@@ -136,6 +159,27 @@ def fault_texts(faults: Iterable[Fault]) -> list[str]:
         + ("" if fault.blocks else ", which holds these leads only")
         for fault in faults
     ]
+
+
+def _leads_in_files(document: CampaignFile, now: datetime) -> list[dict[str, Any]]:
+    """The leads of the document's CSV files that have an address; nothing of them is stored."""
+    rows = [
+        read_csv_source(source, f"{source.type}-{position}", document.folder).rows
+        for position, source in enumerate(document.campaign.sources, start=1)
+        if isinstance(source, CsvSource)
+    ]
+    if not rows:
+        return []
+    leads = intake(
+        pd.concat(rows, ignore_index=True),
+        campaign=document.campaign.campaign,
+        known=pd.DataFrame({"alias": [], "lead_id": []}, dtype="string[pyarrow]"),
+        previous=typed("raw_leads", {"lead_id": []}),
+        now=now,
+    ).leads
+    reached = leads[leads["email"].notna()]
+    records: list[dict[str, Any]] = reached.astype(object).to_dict("records")  # type: ignore[assignment]
+    return [{**lead, "custom": json.loads(lead["custom"])} for lead in records]
 
 
 def _leads(workspace: Workspace, key: str, ids: list[str]) -> list[dict[str, Any]]:

@@ -202,6 +202,10 @@ def test_checks_are_evaluated_for_the_campaign_of_the_run(
         "some_leads_qualify": False,
         "capacity_is_kept": True,
         "no_send_is_in_doubt": True,
+        "nobody_suppressed_is_mailed": True,
+        "caps_are_kept": True,
+        "nothing_stays_unknown": True,
+        "bounces_and_complaints_are_few": True,
     }
 
 

@@ -1,6 +1,6 @@
 """How many mails a sender may still send, and to whom. Not here: counting them (`store.pacing`)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -132,6 +132,16 @@ def allowance(
         provider_of or {},
         dict(spent.domains),
     )
+
+
+def projected(due: Sequence[int], limit: int | None) -> list[int]:
+    """Mails to expect on each day if so many fall due and `limit` may go; the rest goes on."""
+    expected, left = [], 0
+    for count in due:
+        left += count
+        expected.append(left if limit is None else min(left, limit))
+        left -= expected[-1]
+    return expected
 
 
 def fair_share(
