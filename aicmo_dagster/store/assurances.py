@@ -9,7 +9,7 @@ from itertools import pairwise
 import pandas as pd
 import sqlalchemy as sa
 
-from aicmo_dagster.store.database import fetch_frame
+from aicmo_dagster.store.database import fetch_frame, written_out
 from aicmo_dagster.store.tables import (
     FRAME_TABLES,
     enrollments,
@@ -80,7 +80,8 @@ def due_by_day(
         sa.select(_SENDS.sender, first, *columns)
         .where(
             _SENDS.campaign == campaign,
-            _SENDS.state.in_(("planned", "deferred")),
+            written_out(_SENDS.state, ("planned", "deferred")),
+            _SENDS.priority.in_((0, 1)),  # so that the index serves
             _SENDS.due_at < bounds[-1],
         )
         .group_by(_SENDS.sender)

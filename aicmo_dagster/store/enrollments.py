@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from aicmo_dagster.domain.nurture.lifecycle import SKIPPED
 from aicmo_dagster.domain.nurture.planning import DEADLINE, NEEDED
-from aicmo_dagster.store.database import fetch_frame, put_row, staged
+from aicmo_dagster.store.database import fetch_frame, put_row, staged, written_out
 from aicmo_dagster.store.pauses import Shift, shifts
 from aicmo_dagster.store.responses import (
     CLICKED,
@@ -85,7 +85,7 @@ def follow(connection: sa.Connection, campaign: str, now: datetime) -> Counter[s
         .where(
             _SENDS.campaign == campaign,
             _SENDS.followed_at.is_(None),
-            _SENDS.state.in_(SETTLED),
+            written_out(_SENDS.state, SETTLED),
         )
         .values(followed_at=now)
         .returning(_SENDS.lead_id, _SENDS.state, _SENDS.reason, _SENDS.due_at)

@@ -23,7 +23,7 @@ from aicmo_dagster.domain.nurture.places import place_of
 from aicmo_dagster.domain.nurture.planning import DEADLINE
 from aicmo_dagster.domain.nurture.timing import next_opening
 from aicmo_dagster.domain.tokens import address_key, domain_key
-from aicmo_dagster.store.database import insert_new, take_turn
+from aicmo_dagster.store.database import insert_new, take_turn, written_out
 from aicmo_dagster.store.overrides import active_overrides
 from aicmo_dagster.store.pacing import read_allowance
 from aicmo_dagster.store.pauses import active_pauses
@@ -346,7 +346,12 @@ def _due_count(connection: sa.Connection, campaign: str, now: datetime) -> int:
 
 
 def _is_due(campaign: str, now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
-    return (_SENDS.campaign == campaign, _SENDS.state.in_(WAITING), _SENDS.due_at <= now)
+    return (
+        _SENDS.campaign == campaign,
+        written_out(_SENDS.state, WAITING),
+        _SENDS.priority.in_((0, 1)),  # so that the index serves
+        _SENDS.due_at <= now,
+    )
 
 
 def _stopped(

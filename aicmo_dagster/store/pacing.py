@@ -28,7 +28,7 @@ from aicmo_dagster.domain.nurture.ramp import (
     first_pace,
     next_pace,
 )
-from aicmo_dagster.store.database import put_row
+from aicmo_dagster.store.database import put_row, written_out
 from aicmo_dagster.store.responses import BOUNCED, COMPLAINED
 from aicmo_dagster.store.tables import (
     campaigns,
@@ -115,7 +115,11 @@ def record_of(connection: sa.Connection, sender: str, since: datetime) -> Record
     told: dict[str, int] = dict(
         connection.execute(
             sa.select(events.c.kind, sa.func.count())
-            .where(events.c.kind.in_((BOUNCED, COMPLAINED)), events.c.happened_at >= since, mine)
+            .where(
+                written_out(events.c.kind, (BOUNCED, COMPLAINED)),
+                events.c.happened_at >= since,
+                mine,
+            )
             .group_by(events.c.kind)
         ).all()
     )
@@ -135,7 +139,8 @@ def domains_to_ask_about(
         sa.select(_SENDS.recipient_domain)
         .where(
             _SENDS.campaign == campaign,
-            _SENDS.state.in_(("planned", "deferred")),
+            written_out(_SENDS.state, ("planned", "deferred")),
+            _SENDS.priority.in_((0, 1)),  # so that the index serves
             _SENDS.due_at <= now + DAY,
             _SENDS.recipient_domain.not_in(known),
         )
@@ -198,7 +203,7 @@ def _waiting(connection: sa.Connection, sender: str, limit: int, now: datetime) 
             sa.select(sa.literal(1))
             .where(
                 _SENDS.campaign == key,
-                _SENDS.state.in_(("planned", "deferred")),
+                written_out(_SENDS.state, ("planned", "deferred")),
                 _SENDS.priority.in_((0, 1)),  # so that the index serves
                 _SENDS.due_at <= now,
             )

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from aicmo_dagster.domain.nurture.lifecycle import SKIPPED
 from aicmo_dagster.domain.nurture.planning import DEADLINE
-from aicmo_dagster.store.database import fetch_frame, staged
+from aicmo_dagster.store.database import fetch_frame, staged, written_out
 from aicmo_dagster.store.tables import nurture_sends, pauses
 
 _PAUSES = pauses.c
@@ -100,7 +100,7 @@ def sends_behind(connection: sa.Connection, campaign: str, pause: Pause) -> pd.D
     others = [other for other in active_pauses(connection, campaign) if other.id != pause.id]
     query = sa.select(_SENDS.lead_id, _SENDS.step, _SENDS.due_at, _SENDS.priority).where(
         _SENDS.campaign == campaign,
-        _SENDS.state.in_(_WAITING),
+        written_out(_SENDS.state, _WAITING),
         _SENDS.sequence.not_in([other.sequence for other in others if other.sequence]),
     )
     if pause.sequence is not None:
