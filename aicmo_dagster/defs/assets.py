@@ -134,7 +134,8 @@ def _run_stage(
     failures: dict[str, Exception] = {}
     for key in keys:
         try:
-            done[key] = of_report(workspace, STAGE_FUNCTIONS[stage](workspace, key, clock))
+            report = STAGE_FUNCTIONS[stage](workspace, key, clock)
+            done[key] = of_report(workspace, report, clock.now())
         except Exception as error:  # the boundary: whatever it is, the next campaign has its turn
             failures[key] = error
     return done, failures

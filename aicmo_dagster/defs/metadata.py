@@ -1,9 +1,12 @@
 """What a materialisation tells: counts, reasons, a preview without personal data, a picture."""
 
+from datetime import datetime
+
 import dagster as dg
 import pandas as pd
 
 from aicmo_dagster.defs.pictures import bars, histogram, intervals
+from aicmo_dagster.stages.calendar import nurture_tables
 from aicmo_dagster.stages.report import Report
 from aicmo_dagster.stages.summary import dispositions
 from aicmo_dagster.stages.workspace import Workspace
@@ -21,7 +24,7 @@ PREVIEW_COLUMNS = {
 PREVIEW_ROWS = 10
 
 
-def of_report(workspace: Workspace, report: Report) -> dict[str, dg.MetadataValue]:
+def of_report(workspace: Workspace, report: Report, now: datetime) -> dict[str, dg.MetadataValue]:
     """The metadata of one materialisation of one campaign."""
     frame = read_preview(workspace, report)
     metadata = {
@@ -36,7 +39,8 @@ def of_report(workspace: Workspace, report: Report) -> dict[str, dg.MetadataValu
         metadata["not_going_on"] = table(pd.DataFrame(counts))
     if report.notes:
         metadata["notes"] = dg.MetadataValue.md("\n".join(f"- {note}" for note in report.notes))
-    metadata |= {name: table(content) for name, content in report.tables.items()}
+    if report.stage == "nurture_sends":
+        metadata |= _of_mail(workspace, report.campaign, now)
     return metadata | picture(workspace, report, frame)
 
 
@@ -62,20 +66,21 @@ def picture(
                 )
             }
         case "nurture_sends":
-            funnel = bars("Where the leads are", dispositions(workspace, report.campaign))
-            return {"funnel": funnel, **_tests(report)}
+            return {"funnel": bars("Where the leads are", dispositions(workspace, report.campaign))}
         case _:
             return {}
 
 
-def _tests(report: Report) -> dict[str, dg.MetadataValue]:
-    """The tests of variants, each against the first one."""
-    compared = report.tables.get("experiments", pd.DataFrame({"z": []})).dropna(subset="z")
+def _of_mail(workspace: Workspace, key: str, now: datetime) -> dict[str, dg.MetadataValue]:
+    """The calendar, where the leads are, and the tests of variants with their picture."""
+    tables = nurture_tables(workspace, workspace.campaign(key), now)
+    found: dict[str, dg.MetadataValue] = {name: table(told) for name, told in tables.items()}
+    compared = tables.get("experiments", pd.DataFrame({"z": []})).dropna(subset="z")
     if compared.empty:
-        return {}
+        return found
     labels = compared["step"] + ": " + compared["variant"]
     rows = zip(labels, compared["low"], compared["difference"], compared["high"], strict=True)
-    return {"tests": intervals("Difference from the first variant, 95 %", list(rows))}
+    return found | {"tests": intervals("Difference from the first variant, 95 %", list(rows))}
 
 
 def table(frame: pd.DataFrame) -> dg.TableMetadataValue:

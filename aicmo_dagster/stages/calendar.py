@@ -1,6 +1,7 @@
 """Tables about a campaign's mail: what is to come by day and sender, where leads are, its tests.
 
-Not here: the figures of one pass (`nurture`).
+They read the whole campaign, so that they are made for a report and not within a tick. Not here:
+the figures of one pass (`nurture`).
 """
 
 from datetime import datetime, timedelta

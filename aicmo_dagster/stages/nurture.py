@@ -16,7 +16,6 @@ from aicmo_dagster.domain.templates import RenderFailed
 from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.mail.delivery import Transport, open_transport
 from aicmo_dagster.mail.messages import Undeliverable
-from aicmo_dagster.stages.calendar import nurture_tables
 from aicmo_dagster.stages.letters import Letters
 from aicmo_dagster.stages.planning import make_ready, plan_due
 from aicmo_dagster.stages.rehearsal import notes_of
@@ -167,7 +166,4 @@ class _Run:
         figures |= {f"all_{state}": count for state, count in states.items()}
         total = sum(states.values())
         reasons = dict(self.passed_over.most_common())
-        tables = nurture_tables(self.workspace, self.stored, self.clock())
-        return Report(
-            self.key, "nurture_sends", len(routed), total, reasons, figures, notes, tables
-        )
+        return Report(self.key, "nurture_sends", len(routed), total, reasons, figures, notes)

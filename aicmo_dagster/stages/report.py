@@ -18,7 +18,6 @@ class Report:
         reasons: What did not go on, counted by reason.
         figures: Further numbers worth plotting.
         notes: What an operator should know, in words.
-        tables: What is better read as a table, by name; none of them names a lead.
     """
 
     campaign: str
@@ -28,7 +27,6 @@ class Report:
     reasons: dict[str, int] = field(default_factory=dict)
     figures: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
 
 
 def counted(values: Iterable[str]) -> dict[str, int]:
