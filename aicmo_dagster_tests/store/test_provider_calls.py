@@ -416,6 +416,8 @@ def _filled(table: sa.Table, number: int) -> dict[str, Any]:
     def text(name: str) -> str:
         if name.endswith("_at"):  # SQLite's instants are text
             return instant_text(instant)
+        if name == "document":
+            return f'{{"number": {number}}}'
         return f"campaign {number}" if name == "campaign" else f"{table.name} {name} {number}"
 
     made: dict[type, Callable[[str], object]] = {
