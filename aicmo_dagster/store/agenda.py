@@ -164,7 +164,8 @@ def record_plan(
 ) -> int:
     """Leads are where planning put them, and sends planned before are due when it says now.
 
-    Only a send that is not due yet is moved; tells how many were.
+    Only a send that is not due yet, and was not put off for a reason of its own, is moved; tells
+    how many were.
     """
     _change(connection, campaign, leads.assign(reason=None), now)
     if sends.empty:
@@ -179,6 +180,7 @@ def record_plan(
                 _SENDS.lead_id == incoming.c.lead_id,
                 _SENDS.step == incoming.c.step,
                 _SENDS.state == "planned",
+                _SENDS.reason.is_(None),
                 _SENDS.due_at > now,
                 _SENDS.due_at != incoming.c.due_at,
             )

@@ -1,6 +1,6 @@
 """What the ledger must be able to prove of itself, read back independently of how it came about.
 
-Not here: the claims (`stages.claims`).
+Not here: the claims (`stages.mail_claims`).
 """
 
 from datetime import datetime, timedelta
@@ -10,6 +10,7 @@ import pandas as pd
 import sqlalchemy as sa
 
 from aicmo_dagster.store.database import fetch_frame, written_out
+from aicmo_dagster.store.pacing import SPENT
 from aicmo_dagster.store.tables import (
     FRAME_TABLES,
     agenda,
@@ -19,7 +20,6 @@ from aicmo_dagster.store.tables import (
 
 _SENDS = nurture_sends.c
 _RAW = FRAME_TABLES["raw_leads"].c
-_SENT = ("claimed", "attempting", "accepted", "unknown")
 
 
 def sends_since(connection: sa.Connection, sender: str, since: datetime) -> pd.DataFrame:
@@ -27,7 +27,7 @@ def sends_since(connection: sa.Connection, sender: str, since: datetime) -> pd.D
     at = sa.func.coalesce(_SENDS.sent_at, _SENDS.claimed_at, type_=_SENDS.sent_at.type)
     query = (
         sa.select(_SENDS.campaign, _SENDS.recipient_domain, at.label("at"))
-        .where(_SENDS.sender == sender, _SENDS.claimed_at >= since, _SENDS.state.in_(_SENT))
+        .where(_SENDS.sender == sender, _SENDS.claimed_at >= since, _SENDS.state.in_(SPENT))
         .order_by(at)
     )
     return fetch_frame(connection, query)

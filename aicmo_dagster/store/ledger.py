@@ -21,7 +21,7 @@ import sqlalchemy as sa
 
 from aicmo_dagster.domain.campaigns import Campaign
 from aicmo_dagster.domain.nurture.caps import HOUR, Allowance
-from aicmo_dagster.domain.nurture.places import place_of
+from aicmo_dagster.domain.nurture.places import Place, place_of
 from aicmo_dagster.domain.nurture.planning import DEADLINE
 from aicmo_dagster.domain.nurture.timing import next_opening
 from aicmo_dagster.domain.tokens import address_key, domain_key
@@ -39,8 +39,6 @@ OPEN = ("claimed", "attempting", "unknown")
 """States of a send whose worker may still tell what came of it."""
 TOLD = ("accepted", "cancelled", "deferred", "rejected")
 """States of a send of which it is known what came of it."""
-SPENT = ("claimed", "attempting", "accepted", "unknown")
-"""States that count against the caps: sent, or possibly sent."""
 
 STOPPING_EVENTS = {
     "reply": "the lead replied",
@@ -49,7 +47,6 @@ STOPPING_EVENTS = {
     "bounce": "the address bounced",
 }
 
-_FEW = 10_000  # SQLite may take no more than 32,766 values in a statement
 _SENDS = nurture_sends.c
 _LEADS = FRAME_TABLES["raw_leads"].c
 
@@ -100,16 +97,15 @@ class Claim:
     sends: list[Send] = field(default_factory=list)
     passed_over: Counter[str] = field(default_factory=Counter)
     looked_at: int = 0
-    _openings: dict[tuple[Any, ...], datetime] = field(default_factory=dict, repr=False)
+    _openings: dict[Place, datetime] = field(default_factory=dict, repr=False)
 
     def opening(self, campaign: Campaign, row: sa.Row, now: datetime) -> datetime:
         """When the window of a lead opens, looked up once a place."""
-        told = (row.timezone, row.country, row.city)
-        if told not in self._openings:
-            place = place_of(campaign, *told)
+        place = place_of(campaign, row.timezone, row.country, row.city)
+        if place not in self._openings:
             window = campaign.nurture.window
-            self._openings[told] = next_opening(window, place.zone, now, place.calendar)
-        return self._openings[told]
+            self._openings[place] = next_opening(window, place.zone, now, place.calendar)
+        return self._openings[place]
 
 
 def plan_sends(

@@ -46,7 +46,9 @@ ASKING = timedelta(days=2)
 KNOWN_FOR = timedelta(days=30)
 """How long a domain's provider is believed to be the same."""
 
-_SENT = ("claimed", "attempting", "accepted", "unknown")
+SPENT = ("claimed", "attempting", "accepted", "unknown")
+"""States that count against the caps: sent, or possibly sent."""
+
 _SENDS = nurture_sends.c
 
 
@@ -173,7 +175,7 @@ def _sent_by(
             _SENDS.sender == sender,
             # An hour more than asked for: a claim may be sent some time after it was made.
             _SENDS.claimed_at > now - window - HOUR,
-            _SENDS.state.in_(_SENT),
+            _SENDS.state.in_(SPENT),
             when > now - window,
         )
         .group_by(column)

@@ -20,6 +20,7 @@ from aicmo_dagster.store.agenda import (
     agenda_counts,
     leads_to_look_at,
 )
+from aicmo_dagster.store.interruptions import put_off
 from aicmo_dagster.store.ledger import sends_of_lead
 from aicmo_dagster.store.moves import take_back_plans
 from aicmo_dagster.store.tables import FRAME_TABLES, agenda, engagement, events, nurture_sends
@@ -153,6 +154,19 @@ def test_only_a_click_that_no_machine_made_moves_it(
     tick(workspace, clicked + FOLD_BACK)
     due_at = clicked + FOLD_BACK if counts else NOON + 4 * DAY
     assert sends(workspace, lead)["nudge"]["due_at"] == due_at
+
+
+def test_a_send_that_was_put_off_is_not_moved_forward(workspace: Workspace) -> None:
+    (lead,) = route(workspace, 1)
+    tick(workspace)
+    settle(workspace, lead, "intro", "accepted", sent_at=NOON)
+    tick(workspace)
+    with workspace.database.write() as connection:
+        put_off(connection, "spring", lead, NOON + 9 * DAY, "the lead is away")
+    respond(workspace, lead, "click", NOON + DAY / 2)
+    tick(workspace, NOON + DAY)
+    tick(workspace, NOON + 2 * DAY)
+    assert sends(workspace, lead)["nudge"]["due_at"] == NOON + 9 * DAY
 
 
 def test_a_lead_that_is_moved_before_its_first_message_is_planned_for_again(
