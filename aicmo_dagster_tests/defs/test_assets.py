@@ -162,7 +162,7 @@ def test_the_text_of_an_error_that_is_not_ours_is_never_logged() -> None:
 
 def test_every_asset_shows_its_columns_owners_kinds_and_text() -> None:
     assets = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
-    assert set(assets) == {*STAGES, "score_model"}
+    assert set(assets) == {*STAGES, "score_model", "engagement", "sales_handoffs"}
     for spec in assets.values():
         assert spec.owners
         assert spec.kinds

@@ -154,7 +154,7 @@ def test_what_a_lead_did_stands_in_its_account(workspace: Workspace) -> None:
     reply(workspace)
     engagement_job.execute_in_process(resources=resources(workspace))
 
-    entries = explain_lead(workspace, "spring", lead(workspace)).entries
+    entries = explain_lead(workspace, "spring", lead(workspace), NOON).entries
 
     told = {each.outcome: each.reason for each in entries}
     assert told["click"] == "step 'intro', judged human (none applies)"
