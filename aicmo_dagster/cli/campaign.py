@@ -10,9 +10,11 @@ from rich.table import Table
 
 from aicmo_dagster.defs.partitions import register_campaign
 from aicmo_dagster.defs.runs import open_instance
-from aicmo_dagster.errors import BadInput, Problem
+from aicmo_dagster.errors import AicmoError, BadInput, Problem
+from aicmo_dagster.mail.dns import Dns
 from aicmo_dagster.settings import Settings, load_settings
 from aicmo_dagster.sources.campaign_files import CampaignFile, read_campaign_file
+from aicmo_dagster.stages.rehearsal import fault_texts, rehearse_file
 from aicmo_dagster.stages.status import Status, status
 from aicmo_dagster.stages.summary import dispositions
 from aicmo_dagster.stages.workspace import Workspace, open_workspace
@@ -28,13 +30,16 @@ def campaign() -> None:
 
 @campaign.command()
 @FILES
-def check(files: tuple[Path, ...]) -> None:
+@click.option("--rehearse", is_flag=True, help="Write every message to every lead, and send none.")
+def check(files: tuple[Path, ...], rehearse: bool) -> None:
     """Say everything that is wrong with campaign documents, and change nothing."""
     documents = _read_all(files)
     settings = load_settings()
     problems = [p for path, document in documents for p in _missing_keys(path, document, settings)]
     if problems:
         raise BadInput(*problems)
+    if rehearse:
+        _rehearse(documents, settings)
     for path, _ in documents:
         click.echo(f"{path}: in order")
 
@@ -141,6 +146,25 @@ def register(settings: Settings, keys: list[str]) -> None:
     with open_instance(settings) as instance:
         for key in keys:
             register_campaign(instance, key)
+
+
+def _rehearse(documents: list[tuple[Path, CampaignFile]], settings: Settings) -> None:
+    """What a rehearsal finds is printed.
+
+    Raises:
+        AicmoError: If a campaign may not start with what was found.
+    """
+    blocked = []
+    with open_workspace(settings) as workspace:
+        for path, document in documents:
+            faults, leads = rehearse_file(workspace, document, datetime.now(UTC), Dns())
+            click.echo(f"{path}: rehearsed over {leads} leads, {len(faults)} faults")
+            for text in fault_texts(faults):
+                click.echo(f"  {text}")
+            if any(fault.blocks for fault in faults):
+                blocked.append(str(path))
+    if blocked:
+        raise AicmoError(f"{', '.join(blocked)}: may not start; mend what is listed above")
 
 
 def _missing_keys(path: Path, document: CampaignFile, settings: Settings) -> list[Problem]:

@@ -144,7 +144,7 @@ def run_campaigns(
         attempt = Attempt(workspace, key, stage, run_id, begun_at=datetime.now(UTC))
         try:
             report = STAGE_FUNCTIONS[stage](workspace, key, clock)
-            done[key] = of_report(workspace, report)
+            done[key] = of_report(workspace, report, clock.now())
             attempt.succeeded(report, datetime.now(UTC))
         except Exception as error:  # the boundary: whatever it is, the next campaign has its turn
             failures[key] = error

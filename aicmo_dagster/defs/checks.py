@@ -12,7 +12,7 @@ import dagster as dg
 
 from aicmo_dagster.defs.partitions import campaign_partitions
 from aicmo_dagster.defs.resources import Clock
-from aicmo_dagster.stages import claims, model_claims, routing_claims
+from aicmo_dagster.stages import claims, mail_claims, model_claims, routing_claims
 from aicmo_dagster.stages.claims import Finding
 from aicmo_dagster.stages.workspace import Workspace
 
@@ -33,9 +33,9 @@ def check_of(stage: str, claim: Claim, *, blocking: bool) -> dg.AssetChecksDefin
     return _check(stage, claim, lambda workspace, key, _: claim(workspace, key), blocking=blocking)
 
 
-def check_at(asset: str, claim: ClaimAt) -> dg.AssetChecksDefinition:
-    """`claim`, which depends on the time, as a check of `asset` that only warns."""
-    return _check(asset, claim, claim, blocking=False)
+def check_at(asset: str, claim: ClaimAt, *, blocking: bool = False) -> dg.AssetChecksDefinition:
+    """As `check_of`, for a claim that depends on the time."""
+    return _check(asset, claim, claim, blocking=blocking)
 
 
 @_preview_accepted()
@@ -118,6 +118,10 @@ CHECKS = [
     check_of("routed_leads", routing_claims.each_routed_lead_has_one_sequence, blocking=True),
     check_of("routed_leads", routing_claims.shares_are_fair, blocking=False),
     check_of("nurture_sends", claims.no_send_is_in_doubt, blocking=False),
+    check_at("nurture_sends", mail_claims.nobody_suppressed_is_mailed, blocking=True),
+    check_at("nurture_sends", mail_claims.caps_are_kept),
+    check_at("nurture_sends", mail_claims.nothing_stays_unknown),
+    check_at("nurture_sends", mail_claims.bounces_and_complaints_are_few),
     check_of("scored_leads", model_claims.something_is_known_of_most_leads, blocking=False),
     check_at("score_model", model_claims.leads_are_like_those_learned_from),
     check_at("score_model", model_claims.expected_wins_come_true),

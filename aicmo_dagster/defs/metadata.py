@@ -1,13 +1,15 @@
 """What a materialisation tells: counts, reasons, a preview without personal data, a picture."""
 
+from datetime import datetime
 from itertools import islice
 
 import dagster as dg
 import pandas as pd
 
-from aicmo_dagster.defs.pictures import bars, histogram
+from aicmo_dagster.defs.pictures import bars, histogram, intervals
 from aicmo_dagster.domain.qualification import funnel
 from aicmo_dagster.domain.schemas import BANDS
+from aicmo_dagster.stages.calendar import nurture_tables
 from aicmo_dagster.stages.report import Report
 from aicmo_dagster.stages.summary import dispositions
 from aicmo_dagster.stages.workspace import Workspace
@@ -29,7 +31,7 @@ MOST_BARS = 15
 """Combinations of sources beyond these are the rarest, and would only make the picture long."""
 
 
-def of_report(workspace: Workspace, report: Report) -> dict[str, dg.MetadataValue]:
+def of_report(workspace: Workspace, report: Report, now: datetime) -> dict[str, dg.MetadataValue]:
     """The metadata of one materialisation of one campaign."""
     frame = read_preview(workspace, report)
     metadata = {
@@ -47,6 +49,8 @@ def of_report(workspace: Workspace, report: Report) -> dict[str, dg.MetadataValu
         metadata["not_going_on"] = table(pd.DataFrame(counts))
     if report.notes:
         metadata["notes"] = dg.MetadataValue.md("\n".join(f"- {note}" for note in report.notes))
+    if report.stage == "nurture_sends":
+        metadata |= _of_mail(workspace, report.campaign, now)
     return metadata | picture(workspace, report, frame)
 
 
@@ -95,6 +99,18 @@ def _sequences(workspace: Workspace, report: Report) -> dg.MarkdownMetadataValue
     held = {r.sequence: int(report.figures.get(f"active in {r.sequence}", 0)) for r in routes}
     limits = {route.sequence: route.capacity for route in routes if route.capacity is not None}
     return bars("Leads under way by sequence, and its capacity", held, limits)
+
+
+def _of_mail(workspace: Workspace, key: str, now: datetime) -> dict[str, dg.MetadataValue]:
+    """The calendar, where the leads are, and the tests of variants with their picture."""
+    tables = nurture_tables(workspace, workspace.campaign(key), now)
+    found: dict[str, dg.MetadataValue] = {name: table(told) for name, told in tables.items()}
+    compared = tables.get("experiments", pd.DataFrame({"z": []})).dropna(subset="z")
+    if compared.empty:
+        return found
+    labels = compared["step"] + ": " + compared["variant"]
+    rows = zip(labels, compared["low"], compared["difference"], compared["high"], strict=True)
+    return found | {"tests": intervals("Difference from the first variant, 95 %", list(rows))}
 
 
 def table(frame: pd.DataFrame) -> dg.TableMetadataValue:

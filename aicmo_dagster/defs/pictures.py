@@ -59,6 +59,22 @@ def calibration_plot(title: str, points: Sequence[tuple[float, float]]) -> dg.Ma
     return _picture(title, axes + marks + names + dots, left + SQUARE + 30, bottom + 44)
 
 
+def intervals(title: str, rows: list[tuple[str, float, float, float]]) -> dg.MarkdownMetadataValue:
+    """A line from low to high with a point on it for each (label, low, value, high), and a zero."""
+    ends = [0.0, *(low for _, low, _, _ in rows), *(high for _, _, _, high in rows)]
+    least, most = min(ends), max(ends)
+    scale = BAR_WIDTH / ((most - least) or 1)
+    drawn = [
+        _interval(position, label, [(end - least) * scale for end in told], told[1])
+        for position, (label, *told) in enumerate(rows)
+    ]
+    zero = LABEL_WIDTH - least * scale
+    bottom = 26 + BAR_HEIGHT * len(rows)
+    line = f'<path d="M{zero:.1f} 22V{bottom}" stroke="#9ca3af" stroke-dasharray="3"/>'
+    width = LABEL_WIDTH + BAR_WIDTH + 70
+    return _picture(title, "".join([line, *drawn]), width, bottom + 2)
+
+
 def histogram(
     title: str, values: list[float], *, bins: int = 10, upper: int = 100
 ) -> dg.MarkdownMetadataValue:
@@ -91,11 +107,26 @@ def _picture(title: str, shapes: str, width: float, height: float) -> dg.Markdow
     return dg.MetadataValue.md(f"![{title}](data:image/svg+xml;base64,{encoded})")
 
 
+def _interval(position: int, label: str, places: list[float], value: float) -> str:
+    low, at, high = places
+    top, left = 26 + position * BAR_HEIGHT + 8, LABEL_WIDTH
+    return (
+        f'<text x="{left - 6}" y="{top + 5}" text-anchor="end">{escape(_short(label))}</text>'
+        f'<path d="M{left + low:.1f} {top}H{left + high:.1f}" stroke="#4f46e5" stroke-width="3"/>'
+        f'<circle cx="{left + at:.1f}" cy="{top}" r="5" fill="#4f46e5"/>'
+        f'<text x="{left + BAR_WIDTH + 6}" y="{top + 5}">{100 * value:+.2f} pp</text>'
+    )
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= 30 else f"{label[:29]}…"
+
+
 def _bar(position: int, label: str, count: float, length: float) -> str:
     top = 26 + position * BAR_HEIGHT
-    shown = label if len(label) <= 30 else f"{label[:29]}…"
+    shown = escape(_short(label))
     return (
-        f'<text x="{LABEL_WIDTH - 6}" y="{top + 13}" text-anchor="end">{escape(shown)}</text>'
+        f'<text x="{LABEL_WIDTH - 6}" y="{top + 13}" text-anchor="end">{shown}</text>'
         f'<rect x="{LABEL_WIDTH}" y="{top}" width="{length:.1f}" height="16" fill="#4f46e5"/>'
         f'<text x="{LABEL_WIDTH + length + 6:.1f}" y="{top + 13}">{count}</text>'
     )

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import pycountry
 from cronsim import CronSim, CronSimError
 from email_validator import EmailNotValidError, validate_email
+from holidays import list_supported_countries
 from pydantic import (
     AfterValidator,
     Discriminator,
@@ -92,6 +93,12 @@ def _country(code: str) -> str:
     return code
 
 
+def _holiday_country(code: str) -> str:
+    if code not in list_supported_countries(include_aliases=False):
+        raise ValueError("a country whose public holidays are known, such as NO")
+    return code
+
+
 def _one_line(text: str) -> str:
     if not text.isprintable() or not text.strip():
         raise ValueError("one line of printable text, since it becomes a mail header")
@@ -129,6 +136,7 @@ Zone = Annotated[str, AfterValidator(_zone)]
 Blackout = Annotated[str, AfterValidator(_blackout)]
 Address = Annotated[str, AfterValidator(_address)]
 CountryCode = Annotated[str, AfterValidator(_country)]
+HolidayCountry = Annotated[str, AfterValidator(_holiday_country)]
 OneLine = Annotated[str, AfterValidator(_one_line), Field(min_length=1)]
 Key = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$")]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,63}$")]
@@ -318,6 +326,15 @@ class Wait(Section):
         return self
 
 
+class Experiment(Section):
+    """How a step's variants are compared, and over how many delivered leads in all."""
+
+    metric: Literal["reply", "click"] = "reply"
+    leads: Annotated[int, Field(ge=100, le=10_000_000)]
+    within_days: Annotated[Days, Field(ge=1)] = 7
+    mode: Literal["planned_looks", "always_valid"] = "planned_looks"
+
+
 class Variant(Section):
     """One version of a step's message in an A/B test."""
 
@@ -335,6 +352,13 @@ class Step(Section):
     body: str | None = None
     wait: Wait | None = None
     variants: list[Variant] = Field(default=[])
+    test: Experiment | None = None
+
+    @model_validator(mode="after")
+    def _variants_to_test(self) -> Self:
+        if self.test is not None and len(self.variants) < 2:
+            raise ValueError("two 'variants' or more, which is what a 'test' compares")
+        return self
 
     def texts(self) -> list[tuple[str | None, str | None, str | None]]:
         """(variant, subject, body) of each version of the message, the step's own standing in."""
@@ -367,6 +391,8 @@ class Window(Section):
         pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]-(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$",
     )
     timezone: Literal["lead", "campaign"] = "lead"
+    holidays: Literal["lead"] | HolidayCountry | None = None
+    jitter_minutes: Annotated[int, Field(ge=0, le=1440)] = 60
 
     @model_validator(mode="after")
     def _opens_before_it_closes(self) -> Self:
@@ -377,7 +403,7 @@ class Window(Section):
 
 
 class Ramp(Section):
-    """Mails on a sender's first day, and how many more each following day."""
+    """Mails on a sender's first day, and how many more after each day on which it sent."""
 
     start: PositiveInt
     step: int = Field(ge=0)
@@ -387,7 +413,10 @@ class Caps(Section):
     """Limits on sending; one that is not given does not apply."""
 
     per_sender_per_day: PositiveInt | None = None
+    per_sender_per_hour: PositiveInt | None = None
     per_domain_per_hour: PositiveInt | None = None
+    per_provider_per_hour: PositiveInt | None = None
+    per_campaign_per_day: PositiveInt | None = None
     ramp: Ramp | None = None
 
 

@@ -180,7 +180,8 @@ class RoutedLeads(Stage):
         ge=1, description="Version of the campaign document whose sequence it follows."
     )
     seed: Series[Whole] = pa.Field(
-        in_range={"min_value": 0, "max_value": 9999}, description="Draws its variants, 0-9999."
+        in_range={"min_value": 0, "max_value": 9999},
+        description="Draws its place in a window, 0-9999.",
     )
     position: Series[Whole] = pa.Field(ge=1, description="Order of routing within the campaign.")
     score: Series[Real] = pa.Field(ge=0, le=100, description="The score when it was routed.")

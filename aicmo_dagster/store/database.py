@@ -5,7 +5,7 @@ a table means (one module a subject), connecting (`engines`), the schema's histo
 """
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -168,6 +168,26 @@ def insert_once(connection: sa.Connection, table: sa.Table, **values: object) ->
     return connection.execute(statement.on_conflict_do_nothing(index_elements=keys)).rowcount == 1
 
 
+def written_out(column: sa.ColumnElement[Any], values: Sequence[str]) -> sa.ColumnElement[bool]:
+    """`column` is one of `values`, which stand in the statement itself and not beside it.
+
+    SQLite takes a partial index only if it can see that its condition holds.
+    """
+    listed: sa.BindParameter[Any] = sa.bindparam(
+        None, list(values), expanding=True, literal_execute=True, unique=True
+    )
+    return column.in_(listed)
+
+
+def put_row(connection: sa.Connection, table: sa.Table, **values: object) -> None:
+    """The row with the primary key of `values` has these values, whether it was there or not."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    keys = list(table.primary_key)
+    told = {name: value for name, value in values.items() if table.c[name] not in set(keys)}
+    statement = dialect.insert(table).values(**values)
+    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=told))
+
+
 @contextmanager
 def staged(
     connection: sa.Connection, table: sa.Table, frame: pd.DataFrame, **constants: object
@@ -182,8 +202,8 @@ def staged(
     )
     incoming.create(connection)
     bulk_insert(connection, incoming, frame, **constants)
-    if connection.dialect.name == "postgresql":  # it plans badly for a table it knows nothing of
-        connection.exec_driver_sql(f'ANALYZE "{incoming.name}"')
+    # Both engines plan badly for a table they know nothing of: few rows are taken for many.
+    connection.exec_driver_sql(f'ANALYZE "{incoming.name}"')
     yield incoming
     incoming.drop(connection)  # after a failure, the rollback does it
 

@@ -1,33 +1,92 @@
-"""Which campaigns have mail to send now: one cheap look for all of them.
+"""Which campaigns have something for nurture to do now: one cheap look for all of them.
 
-Not here: what exactly is sent (`ledger`).
+Not here: what exactly is planned (`agenda`) or sent (`ledger`).
 """
 
 from datetime import datetime
 
 import sqlalchemy as sa
 
-from aicmo_dagster.store.tables import nurture_sends, stage_states
+from aicmo_dagster.store.campaigns import ACTIVE
+from aicmo_dagster.store.database import written_out
+from aicmo_dagster.store.responses import CLICKED, OPENED
+from aicmo_dagster.store.tables import (
+    FRAME_TABLES,
+    agenda,
+    campaigns,
+    events,
+    nurture_sends,
+    pauses,
+    planning_cursors,
+    stage_states,
+)
 
+_AGENDA = agenda.c
+_CAMPAIGN = campaigns.c.campaign
+_EVENTS = events.c
+_ROUTED = FRAME_TABLES["routed_leads"].c
 _SENDS = nurture_sends.c
 
 
 def campaigns_with_mail(connection: sa.Connection, now: datetime) -> set[str]:
-    """Campaigns with a send that is due, or with leads routed since their last nurture run."""
-    due = sa.select(_SENDS.campaign).where(
-        _SENDS.state.in_(("planned", "deferred")), _SENDS.due_at <= now
+    """Active campaigns with a send that is due or a lead whose next step is to be planned.
+
+    The latter are leads routed since the last nurture run, those whose wait may be over or whose
+    sequence was changed, and those who responded since.
+    """
+    query = sa.select(_CAMPAIGN).where(
+        campaigns.c.state == ACTIVE,
+        _has_due_send(now) | _has_lead_to_look_at(now) | _has_response() | _has_fresh_leads(),
     )
+    return set(connection.scalars(query))
+
+
+def _has_due_send(now: datetime) -> sa.ColumnElement[bool]:
+    """A send is due, and the campaign is not paused."""
+    due = sa.exists().where(
+        _SENDS.campaign == _CAMPAIGN,
+        written_out(_SENDS.state, ("planned", "deferred")),
+        _SENDS.priority.in_((0, 1)),  # so that the index serves
+        _SENDS.due_at <= now,
+    )
+    paused = sa.exists().where(
+        pauses.c.campaign == _CAMPAIGN, pauses.c.sequence.is_(None), pauses.c.resumed_at.is_(None)
+    )
+    return due & ~paused
+
+
+def _has_lead_to_look_at(now: datetime) -> sa.ColumnElement[bool]:
+    return sa.exists().where(
+        _AGENDA.campaign == _CAMPAIGN,
+        _AGENDA.look_at.is_not(None),
+        _AGENDA.look_at <= now,
+        _ROUTED.campaign == _AGENDA.campaign,  # who is routed no more is not looked at either
+        _ROUTED.lead_id == _AGENDA.lead_id,
+    )
+
+
+def _has_response() -> sa.ColumnElement[bool]:
+    """A lead opened or clicked since planning took note of it the last time."""
+    heeded = (
+        sa.select(planning_cursors.c.event_id)
+        .where(planning_cursors.c.campaign == _EVENTS.campaign)
+        .scalar_subquery()
+    )
+    return sa.exists().where(
+        _EVENTS.campaign == _CAMPAIGN,
+        _EVENTS.id > sa.func.coalesce(heeded, 0),
+        _EVENTS.kind.in_((OPENED, CLICKED)),
+    )
+
+
+def _has_fresh_leads() -> sa.ColumnElement[bool]:
+    """Leads were routed since the last nurture run."""
     routed, nurtured = stage_states.alias("routed"), stage_states.alias("nurtured")
-    same = sa.and_(routed.c.campaign == nurtured.c.campaign, nurtured.c.stage == "nurture_sends")
-    fresh = (
-        sa.select(routed.c.campaign)
-        .select_from(routed.outerjoin(nurtured, same))
-        .where(
-            routed.c.stage == "routed_leads",
-            sa.or_(
-                nurtured.c.succeeded_at.is_(None),
-                nurtured.c.succeeded_at < routed.c.succeeded_at,
-            ),
-        )
+    seen = sa.exists().where(
+        nurtured.c.campaign == routed.c.campaign,
+        nurtured.c.stage == "nurture_sends",
+        nurtured.c.succeeded_at >= routed.c.succeeded_at,
     )
-    return set(connection.scalars(sa.union(due, fresh)))
+    return sa.exists().where(
+        routed.c.campaign == _CAMPAIGN, routed.c.stage == "routed_leads", ~seen
+    )

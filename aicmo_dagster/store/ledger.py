@@ -20,13 +20,16 @@ import pandas as pd
 import sqlalchemy as sa
 
 from aicmo_dagster.domain.campaigns import Campaign
-from aicmo_dagster.domain.nurture.caps import DAY, HOUR, Allowance, allowance
-from aicmo_dagster.domain.nurture.planning import DEADLINE, Progress, lead_zone
+from aicmo_dagster.domain.nurture.caps import HOUR, Allowance
+from aicmo_dagster.domain.nurture.places import Place, place_of
+from aicmo_dagster.domain.nurture.planning import DEADLINE
 from aicmo_dagster.domain.nurture.timing import next_opening
 from aicmo_dagster.domain.tokens import address_key, domain_key
 from aicmo_dagster.store.breakers import provider_scope, step_scope
-from aicmo_dagster.store.database import insert_new, take_turn
+from aicmo_dagster.store.database import insert_new, take_turn, written_out
 from aicmo_dagster.store.overrides import active_overrides
+from aicmo_dagster.store.pacing import read_allowance
+from aicmo_dagster.store.pauses import active_pauses
 from aicmo_dagster.store.prepared import Prepared
 from aicmo_dagster.store.suppressions import any_suppressed, suppressed
 from aicmo_dagster.store.tables import FRAME_TABLES, events, handoffs, nurture_sends
@@ -36,8 +39,6 @@ OPEN = ("claimed", "attempting", "unknown")
 """States of a send whose worker may still tell what came of it."""
 TOLD = ("accepted", "cancelled", "deferred", "rejected")
 """States of a send of which it is known what came of it."""
-SPENT = ("claimed", "attempting", "accepted", "unknown")
-"""States that count against the caps: sent, or possibly sent."""
 
 STOPPING_EVENTS = {
     "reply": "the lead replied",
@@ -46,7 +47,6 @@ STOPPING_EVENTS = {
     "bounce": "the address bounced",
 }
 
-_FEW = 10_000  # SQLite may take no more than 32,766 values in a statement
 _SENDS = nurture_sends.c
 _LEADS = FRAME_TABLES["raw_leads"].c
 
@@ -81,6 +81,7 @@ class Send:
 
 
 _FIELDS = attrgetter(*Send.__dataclass_fields__)
+_STORED = [name for name in Send.__dataclass_fields__ if name != "email"]  # which is the lead's
 
 
 @dataclass
@@ -96,14 +97,15 @@ class Claim:
     sends: list[Send] = field(default_factory=list)
     passed_over: Counter[str] = field(default_factory=Counter)
     looked_at: int = 0
-    _openings: dict[str, datetime] = field(default_factory=dict, repr=False)
+    _openings: dict[Place, datetime] = field(default_factory=dict, repr=False)
 
-    def opening(self, campaign: Campaign, timezone: str | None, now: datetime) -> datetime:
-        """When the window of a lead in `timezone` opens, looked up once a zone."""
-        zone = lead_zone(campaign, timezone)
-        if zone.key not in self._openings:
-            self._openings[zone.key] = next_opening(campaign.nurture.window, zone, now)
-        return self._openings[zone.key]
+    def opening(self, campaign: Campaign, row: sa.Row, now: datetime) -> datetime:
+        """When the window of a lead opens, looked up once a place."""
+        place = place_of(campaign, row.timezone, row.country, row.city)
+        if place not in self._openings:
+            window = campaign.nurture.window
+            self._openings[place] = next_opening(window, place.zone, now, place.calendar)
+        return self._openings[place]
 
 
 def plan_sends(
@@ -114,22 +116,6 @@ def plan_sends(
         sender=sender, deadline_at=sends["due_at"] + pd.Timedelta(DEADLINE), attempts=0
     )
     return insert_new(connection, nurture_sends, frame, campaign=campaign)
-
-
-def read_progress(
-    connection: sa.Connection, campaign: str, lead_ids: Collection[str] | None = None
-) -> dict[str, Progress]:
-    """Each lead's last send; if `lead_ids` are given, of these at least."""
-    query = (
-        sa.select(_SENDS.lead_id, _SENDS.step, _SENDS.state, _SENDS.sent_at)
-        .where(_SENDS.campaign == campaign)
-        .order_by(_SENDS.due_at)
-    )
-    if lead_ids is not None and len(lead_ids) <= _FEW:
-        query = query.where(_SENDS.lead_id.in_(lead_ids))
-    return {
-        row.lead_id: Progress(row.step, row.state, row.sent_at) for row in connection.execute(query)
-    }
 
 
 def claim(
@@ -160,23 +146,28 @@ def claim(
     key, sender = campaign.campaign, campaign.nurture.sender.address
     # Two workers must not both see the sender's last free place.
     take_turn(connection, f"mail of {sender}")
-    allowed = _allowance(connection, campaign, now)
     overridden = active_overrides(connection, key, now)
     paused = overridden.loc[overridden["action"] == "pause", "lead_id"]
-    candidates = _due(connection, key, now, limit, except_leads=list(paused))
+    held = {pause.sequence for pause in active_pauses(connection, key)}
+    if None in held:
+        paused_sends = _due_count(connection, key, now)
+        return Claim(
+            passed_over=Counter({"the campaign is paused": paused_sends} if paused_sends else {})
+        )
+    candidates = _due(connection, key, now, limit, except_leads=[*paused], except_sequences=[*held])
     if not candidates:
         return Claim()
-    if allowed.spent():
-        return Claim(
-            passed_over=Counter({"the sender's cap is reached": _due_count(connection, key, now)})
-        )
+    domains = {row.recipient_domain for row in candidates}
+    allowed = read_allowance(connection, campaign, domains, now)
+    if reached := allowed.reached():
+        return Claim(passed_over=Counter({reached: _due_count(connection, key, now)}))
     stopped = _stopped(connection, key, candidates, secret_key)
     refused = overridden.loc[overridden["action"] == "reject", "lead_id"]
     stopped |= dict.fromkeys(refused, "rejected by an override")
     claimed = Claim()
     changes = []
     for row in candidates:
-        if allowed.spent():
+        if allowed.reached():
             break
         claimed.looked_at += 1
         changes.append(
@@ -231,38 +222,46 @@ def sends_of_lead(connection: sa.Connection, campaign: str, lead_id: str) -> lis
 
 
 def _due(
-    connection: sa.Connection, campaign: str, now: datetime, limit: int, *, except_leads: list[str]
-) -> Sequence[sa.Row]:
-    query = (
+    connection: sa.Connection,
+    campaign: str,
+    now: datetime,
+    limit: int,
+    *,
+    except_leads: list[str],
+    except_sequences: list[str | None],
+) -> list[sa.Row]:
+    """Up to `limit` sends that are due, follow-ups first: who was written to is kept waiting last.
+
+    One query a priority, since each is then served by the index.
+    """
+    found: list[sa.Row] = []
+    for priority in (0, 1):
+        if limit > len(found):
+            query = _due_query(campaign, now).where(
+                _SENDS.priority == priority,
+                _SENDS.lead_id.not_in(except_leads),
+                _SENDS.sequence.not_in(except_sequences),
+            )
+            found += connection.execute(query.limit(limit - len(found))).all()
+    return found
+
+
+def _due_query(campaign: str, now: datetime) -> sa.Select:
+    names = (*_STORED, "deadline_at")
+    return (
         sa.select(
-            *(
-                _SENDS[name]
-                for name in ("lead_id", "sequence", "step", "variant", "campaign_version")
-            ),
-            *(
-                _SENDS[name]
-                for name in (
-                    "message_id",
-                    "attempts",
-                    "recipient_domain",
-                    "deadline_at",
-                    "dated_at",
-                )
-            ),
-            _LEADS.email,
-            _LEADS.timezone,
+            *(_SENDS[name] for name in names),
+            *(_LEADS[name] for name in ("email", "timezone", "country", "city")),
         )
         .join_from(
             nurture_sends,
             FRAME_TABLES["raw_leads"],
             (_SENDS.campaign == _LEADS.campaign) & (_SENDS.lead_id == _LEADS.lead_id),
         )
-        .where(*_is_due(campaign, now), _SENDS.lead_id.not_in(except_leads))
+        .where(*_is_due(campaign, now))
         .order_by(_SENDS.due_at, _SENDS.lead_id)
-        .limit(limit)
         .with_for_update(skip_locked=True, of=nurture_sends)
     )
-    return connection.execute(query).all()
 
 
 def _due_count(connection: sa.Connection, campaign: str, now: datetime) -> int:
@@ -270,42 +269,16 @@ def _due_count(connection: sa.Connection, campaign: str, now: datetime) -> int:
 
 
 def _is_due(campaign: str, now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
-    return (*in_states(campaign, WAITING), _SENDS.due_at <= now)
+    return (
+        *in_states(campaign, WAITING),
+        _SENDS.priority.in_((0, 1)),  # so that the index serves
+        _SENDS.due_at <= now,
+    )
 
 
 def in_states(campaign: str, states: tuple[str, ...]) -> tuple[sa.ColumnElement[bool], ...]:
-    """The conditions of being in one of `WAITING`, `OPEN` or `TOLD`, each of which has an index.
-
-    Written out, not bound: SQLite takes a partial index only if it can see its condition.
-    """
-    listed: sa.BindParameter[Any] = sa.bindparam(
-        "states", states, expanding=True, literal_execute=True
-    )
-    return (_SENDS.campaign == campaign, _SENDS.state.in_(listed))
-
-
-def _allowance(connection: sa.Connection, campaign: Campaign, now: datetime) -> Allowance:
-    """What the caps allow the sender, counting its mails in all campaigns."""
-    sender = campaign.nurture.sender.address
-    when = sa.func.coalesce(_SENDS.sent_at, _SENDS.claimed_at)
-    # An outcome comes soon after its claim: what was claimed before is no longer looked at.
-    recent = _SENDS.claimed_at > now - 2 * DAY
-    spent = (_SENDS.sender == sender, _SENDS.state.in_(SPENT), recent)
-    last_day = connection.scalar(sa.select(sa.func.count()).where(*spent, when > now - DAY))
-    sent = sa.select(_SENDS.sent_at).where(_SENDS.sender == sender, _SENDS.sent_at.is_not(None))
-    first = connection.scalar(sent.order_by(_SENDS.sent_at).limit(1))
-    domains = connection.execute(
-        sa.select(_SENDS.recipient_domain, sa.func.count())
-        .where(*spent, when > now - HOUR)
-        .group_by(_SENDS.recipient_domain)
-    )
-    return allowance(
-        campaign.nurture.caps,
-        sent_last_day=last_day or 0,
-        first_sent_at=first,
-        sent_by_domain=dict(domains.all()),
-        now=now,
-    )
+    """The conditions of being in one of `WAITING`, `OPEN` or `TOLD`, each of which has an index."""
+    return (_SENDS.campaign == campaign, written_out(_SENDS.state, states))
 
 
 def _stopped(
@@ -346,7 +319,7 @@ def _judge(
     claimed: Claim,
 ) -> dict[str, Any] | None:
     """The change to one due send: cancelled, or due later; none if it is claimed."""
-    opens = claimed.opening(campaign, row.timezone, now)
+    opens = claimed.opening(campaign, row, now)
     if stopped or row.deadline_at < now:
         reason = stopped or "its deadline has passed"
         claimed.passed_over[reason] += 1
@@ -358,9 +331,10 @@ def _judge(
     if until is not None and until > now:
         claimed.passed_over["refused too often of late"] += 1
         return _change(row, state="planned", reason="refused too often of late", due_at=until)
-    if not allowed.take(row.recipient_domain):
-        claimed.passed_over["the domain's cap is reached"] += 1
-        return _change(row, state="planned", reason="waits for the domain's cap", due_at=now + HOUR)
+    if refusal := allowed.refusal(row.recipient_domain):
+        claimed.passed_over[refusal] += 1
+        return _change(row, state="planned", reason=refusal, due_at=now + HOUR)
+    allowed.take(row.recipient_domain)
     claimed.sends.append(Send(*_FIELDS(row)))
     return None
 

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from aicmo_dagster.store.tables import (
     FRAME_TABLES,
+    agenda,
     decisions,
     enrolments,
     events,
@@ -21,6 +22,7 @@ from aicmo_dagster.store.tables import (
 
 ONE_A_LEAD = {
     FRAME_TABLES["routed_leads"]: (),
+    agenda: (),
     enrolments: (),
     handoffs: (),
     nurture_sends: ("step",),

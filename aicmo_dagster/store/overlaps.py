@@ -14,7 +14,7 @@ from aicmo_dagster.domain.campaigns import Overlap
 from aicmo_dagster.domain.tokens import address_key, domain_key
 from aicmo_dagster.store.campaigns import ACTIVE
 from aicmo_dagster.store.enrolments import is_active
-from aicmo_dagster.store.ledger import SPENT
+from aicmo_dagster.store.pacing import SPENT
 from aicmo_dagster.store.suppressions import any_suppressed, suppressed
 from aicmo_dagster.store.tables import (
     FRAME_TABLES,

@@ -83,6 +83,11 @@ FRAME_TABLES = {
 """The stages whose frame a materialisation replaces."""
 
 sa.Index("ix_raw_leads_email", FRAME_TABLES["raw_leads"].c.email)
+sa.Index(  # whoever was routed last is found without a look at the others
+    "ix_routed_leads_position",
+    FRAME_TABLES["routed_leads"].c.campaign,
+    FRAME_TABLES["routed_leads"].c.position,
+)
 
 enrolments = sa.Table(
     "enrolments",
@@ -116,15 +121,25 @@ nurture_sends = _stage_table(
     sa.Column("boot", sa.Text()),
     sa.Column("dated_at", UtcInstant()),
     sa.Column("fault", sa.Text()),
+    sa.Column("priority", sa.Integer(), nullable=False, default=0, server_default="0"),
     sa.Column("followed_at", UtcInstant()),
     key=("lead_id", "step"),
 )
 sa.Index(
     "ix_nurture_sends_due",
     nurture_sends.c.campaign,
+    nurture_sends.c.priority,
     nurture_sends.c.due_at,
     sqlite_where=nurture_sends.c.state.in_(("planned", "deferred")),
     postgresql_where=nurture_sends.c.state.in_(("planned", "deferred")),
+)
+sa.Index(  # what has been settled and planning has not taken note of
+    "ix_nurture_sends_unfollowed",
+    nurture_sends.c.campaign,
+    sqlite_where=nurture_sends.c.followed_at.is_(None)
+    & nurture_sends.c.state.in_(("accepted", "rejected", "cancelled")),
+    postgresql_where=nurture_sends.c.followed_at.is_(None)
+    & nurture_sends.c.state.in_(("accepted", "rejected", "cancelled")),
 )
 sa.Index("ix_nurture_sends_message_id", nurture_sends.c.message_id, unique=True)
 sa.Index("ix_nurture_sends_sender", nurture_sends.c.sender, nurture_sends.c.sent_at)
@@ -140,19 +155,6 @@ for _name, _states in (
         sqlite_where=nurture_sends.c.state.in_(_states),
         postgresql_where=nurture_sends.c.state.in_(_states),
     )
-_UNFOLLOWED = (nurture_sends.c.state == "accepted") & nurture_sends.c.followed_at.is_(None)
-sa.Index(
-    "ix_nurture_sends_unfollowed",
-    nurture_sends.c.campaign,
-    nurture_sends.c.lead_id,
-    sqlite_where=_UNFOLLOWED,
-    postgresql_where=_UNFOLLOWED,
-)
-sa.Index(
-    "ix_routed_leads_position",
-    FRAME_TABLES["routed_leads"].c.campaign,
-    FRAME_TABLES["routed_leads"].c.position,
-)
 
 breakers = sa.Table(
     "breakers",
@@ -164,15 +166,6 @@ breakers = sa.Table(
     sa.PrimaryKeyConstraint("sender", "scope"),
 )
 
-plannings = sa.Table(
-    "plannings",
-    metadata,
-    sa.Column("campaign", sa.Text(), primary_key=True),
-    sa.Column("routed", sa.BigInteger(), nullable=False),
-    sa.Column("last_position", sa.BigInteger(), nullable=False),
-    sa.Column("looked_at", UtcInstant(), nullable=False),
-)
-
 environments = sa.Table(
     "environments",
     metadata,
@@ -180,6 +173,103 @@ environments = sa.Table(
     sa.Column("environment", sa.Text(), nullable=False),
     sa.Column("claims", sa.BigInteger(), nullable=False),
     sa.Column("since", UtcInstant(), nullable=False),
+)
+
+agenda = sa.Table(
+    "agenda",
+    metadata,
+    sa.Column("campaign", sa.Text(), nullable=False),
+    sa.Column("lead_id", sa.Text(), nullable=False),
+    sa.Column("position", sa.BigInteger(), nullable=False),
+    sa.Column("state", sa.Text(), nullable=False),
+    sa.Column("reason", sa.Text()),
+    sa.Column("look_at", UtcInstant()),
+    sa.Column("changed_at", UtcInstant(), nullable=False),
+    sa.PrimaryKeyConstraint("campaign", "lead_id"),
+)
+sa.Index("ix_agenda_position", agenda.c.campaign, agenda.c.position)
+sa.Index(
+    "ix_agenda_look_at",
+    agenda.c.campaign,
+    agenda.c.look_at,
+    sqlite_where=agenda.c.look_at.is_not(None),
+    postgresql_where=agenda.c.look_at.is_not(None),
+)
+
+planning_cursors = sa.Table(
+    "planning_cursors",
+    metadata,
+    sa.Column("campaign", sa.Text(), primary_key=True),
+    sa.Column("event_id", sa.BigInteger(), nullable=False),
+)
+
+pauses = sa.Table(
+    "pauses",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
+    sa.Column("campaign", sa.Text(), nullable=False, index=True),
+    sa.Column("sequence", sa.Text()),
+    sa.Column("reason", sa.Text(), nullable=False),
+    sa.Column("paused_by", sa.Text(), nullable=False),
+    sa.Column("paused_at", UtcInstant(), nullable=False),
+    sa.Column("resumed_at", UtcInstant()),
+    sa.Column("resumed_by", sa.Text()),
+    sa.Column("mode", sa.Text()),
+)
+
+experiments = sa.Table(
+    "experiments",
+    metadata,
+    sa.Column("campaign", sa.Text(), nullable=False),
+    sa.Column("sequence", sa.Text(), nullable=False),
+    sa.Column("step", sa.Text(), nullable=False),
+    sa.Column("fingerprint", sa.Text(), nullable=False),
+    sa.Column("state", sa.Text(), nullable=False),
+    sa.Column("winner", sa.Text()),
+    sa.Column("stopped", sa.Text(), nullable=False),
+    sa.Column("looks", sa.Text(), nullable=False),
+    sa.Column("asked_at", UtcInstant(), nullable=False),
+    sa.Column("decided_at", UtcInstant()),
+    sa.PrimaryKeyConstraint("campaign", "sequence", "step", "fingerprint"),
+)
+
+mailbox_providers = sa.Table(
+    "mailbox_providers",
+    metadata,
+    sa.Column("domain", sa.Text(), primary_key=True),
+    sa.Column("provider", sa.Text(), nullable=False),
+    sa.Column("asked_at", UtcInstant(), nullable=False),
+)
+
+sender_paces = sa.Table(
+    "sender_paces",
+    metadata,
+    sa.Column("sender", sa.Text(), primary_key=True),
+    sa.Column("level", sa.BigInteger(), nullable=False),
+    sa.Column("level_since", UtcInstant(), nullable=False),
+    sa.Column("health", sa.Text(), nullable=False),
+    sa.Column("judged_at", UtcInstant(), nullable=False),
+)
+
+sender_turns = sa.Table(
+    "sender_turns",
+    metadata,
+    sa.Column("sender", sa.Text(), nullable=False),
+    sa.Column("campaign", sa.Text(), nullable=False),
+    sa.Column("asked_at", UtcInstant(), nullable=False),
+    sa.PrimaryKeyConstraint("sender", "campaign"),
+)
+
+rehearsals = sa.Table(
+    "rehearsals",
+    metadata,
+    sa.Column("campaign", sa.Text(), nullable=False),
+    sa.Column("version", sa.BigInteger(), nullable=False),
+    sa.Column("passed", sa.Boolean(), nullable=False),
+    sa.Column("leads", sa.BigInteger(), nullable=False),
+    sa.Column("findings", sa.Text(), nullable=False),
+    sa.Column("rehearsed_at", UtcInstant(), nullable=False),
+    sa.PrimaryKeyConstraint("campaign", "version"),
 )
 
 campaigns = sa.Table(
@@ -297,6 +387,13 @@ events = sa.Table(
     sa.Column("client_network", sa.Text()),
 )
 sa.Index("ix_events_lead", events.c.campaign, events.c.lead_id, events.c.kind)
+sa.Index("ix_events_campaign", events.c.campaign, events.c.id)
+sa.Index(  # what a sender is judged by
+    "ix_events_harm",
+    events.c.happened_at,
+    sqlite_where=events.c.kind.in_(("bounce", "complaint")),
+    postgresql_where=events.c.kind.in_(("bounce", "complaint")),
+)
 sa.Index(  # those whose client's address is still whole
     "ix_events_client",
     events.c.happened_at,

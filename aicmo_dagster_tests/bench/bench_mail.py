@@ -30,9 +30,8 @@ from aicmo_dagster.stages.dispatch import Dispatch
 from aicmo_dagster.stages.fence import Fence
 from aicmo_dagster.stages.letters import Letters
 from aicmo_dagster.stages.nurture import nurture
-from aicmo_dagster.store import ledger
+from aicmo_dagster.store import agenda, ledger
 from aicmo_dagster.store.leads import read_leads
-from aicmo_dagster.store.plannings import leads_to_plan, note_planned
 from aicmo_dagster_tests.bench.mailing import (
     KEY,
     PARAGRAPH,
@@ -138,7 +137,9 @@ def _plan(home: Path, leads: int, *, due: int) -> None:
     workspace = open_at(home)
     with workspace.database.write() as connection:
         ledger.plan_sends(connection, KEY, sends, sender="ida@acme.example")
-        note_planned(connection, KEY, leads_to_plan(connection, KEY, NOON)[:0], NOON)
+        agenda.enter(connection, KEY, NOON)
+        looked_at = sends[["lead_id"]].assign(state="enrolled", look_at=None)
+        agenda.record_plan(connection, KEY, sends.iloc[:0], looked_at, NOON)
     with workspace.database.write() as connection:
         connection.exec_driver_sql("ANALYZE")
     workspace.database.close()

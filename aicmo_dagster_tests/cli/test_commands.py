@@ -249,3 +249,23 @@ def test_an_error_of_our_own_shows_no_traceback_unless_asked(
 def test_an_instant_without_an_offset_is_refused(aicmo: Aicmo, document: Path, as_of: str) -> None:
     refused = aicmo("run", "spring", "--as-of", as_of)
     assert (refused.code, "--as-of" in refused.errors) == (2, True)
+
+
+def test_a_rehearsal_tells_what_would_go_wrong_and_changes_nothing(
+    aicmo: Aicmo, document: Path, home: Path
+) -> None:
+    passed = aicmo("campaign", "check", document, "--rehearse")
+    assert passed.output == (
+        f"{document}: rehearsed over 3 leads, 0 faults\n{document}: in order\n"
+    )
+    broken = YAML().load(document)
+    broken["sequences"]["everyone"]["steps"][0]["body"] = "{{ title }}, see [this](http:///x)"
+    write(document.parent, broken)
+    refused = aicmo("campaign", "check", document, "--rehearse")
+    assert refused.code == 1
+    assert "everyone.intro: " in refused.output
+    assert "title" in refused.output
+    assert "(3 leads)" in refused.output
+    assert "may not start" in refused.errors
+    assert aicmo("campaign", "list").output.startswith("there are no campaigns")
+    assert not list((home / "outbox").glob("*.eml"))

@@ -211,6 +211,10 @@ def test_checks_are_evaluated_for_the_campaign_of_the_run(
         "shares_are_fair": True,
         "no_send_is_in_doubt": True,
         "something_is_known_of_most_leads": True,
+        "nobody_suppressed_is_mailed": True,
+        "caps_are_kept": True,
+        "nothing_stays_unknown": True,
+        "bounces_and_complaints_are_few": True,
     }
 
 
@@ -223,3 +227,21 @@ def rows_of(workspace: Workspace) -> dict[str, list[tuple[Any, ...]]]:
             ]
             for stage in STAGES
         }
+
+
+def test_the_ledger_s_metadata_holds_the_calendar_and_the_tests_and_names_nobody(
+    workspace: Workspace, instance: dg.DagsterInstance
+) -> None:
+    variants = [{"id": "short", "body": "a"}, {"id": "long", "body": "b"}]
+    intro = {"id": "intro", "subject": "Hi", "variants": variants, "test": {"leads": 100}}
+    nudge = {"id": "nudge", "wait": {"days": 2}, "body": "Again"}
+    apply(workspace, "spring", 3, sequences={"everyone": {"steps": [intro, nudge]}})
+    result = run(workspace, instance, "spring")
+    (event,) = result.asset_materializations_for_node("nurture_sends")
+    calendar = [record.data for record in event.metadata["calendar"].records]  # type: ignore[union-attr]
+    assert len(calendar) == 14
+    assert [row["due"] for row in calendar][:3] == [0, 0, 3]
+    states = [record.data for record in event.metadata["leads_in_sequence"].records]  # type: ignore[union-attr]
+    assert states == [{"state": "active", "reason": "", "leads": 3}]
+    (test,) = (record.data for record in event.metadata["experiments"].records)  # type: ignore[union-attr]
+    assert (test["step"], test["state"], test["look"]) == ("intro", "running", 0)

@@ -5,12 +5,19 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from aicmo_dagster.stages.clock import AT_ONCE, PATIENCE, Ended, Look, look, settle
+from aicmo_dagster.stages.planning import plan_due
 from aicmo_dagster.stages.workspace import Workspace
+from aicmo_dagster.store.due import campaigns_with_mail
+from aicmo_dagster.store.events import add_event
+from aicmo_dagster.store.frames import replace_frame
+from aicmo_dagster.store.pauses import begin_pause
 from aicmo_dagster.store.results import record_failure, record_success
+from aicmo_dagster.store.tables import FRAME_TABLES, agenda, nurture_sends
 from aicmo_dagster.store.ticks import past_ticks
-from aicmo_dagster_tests.samples import NOON
+from aicmo_dagster_tests.samples import NOON, SECRET, lead_id, raw_leads, routed_leads
 from aicmo_dagster_tests.workspaces import apply, open_test_workspace
 
 HOUR = timedelta(hours=1)
@@ -120,6 +127,72 @@ def test_nurture_ticks_share_one_run_and_start_only_where_mail_is_due(
     assert (request.job, request.campaigns) == ("nurture", ("a", "b"))
     settle(workspace, {request.run_key: Ended("r1", succeeded=False)}, NOON + HOUR)
     assert outcome(workspace, "a") == ("failed", "run r1 ended before it was done")
+
+
+def accepted(connection: sa.Connection) -> None:
+    """Of each lead, the first message went out at NOON, and nurture has run since."""
+    connection.execute(nurture_sends.update().values(state="accepted", followed_at=NOON))
+    connection.execute(agenda.update().values(state="active", look_at=None))
+
+
+def wait_over(connection: sa.Connection) -> None:
+    connection.execute(agenda.update().values(look_at=NOON + HOUR))
+
+
+def wait_longer(connection: sa.Connection) -> None:
+    connection.execute(agenda.update().values(look_at=NOON + 2 * HOUR))
+
+
+def routed_no_more(connection: sa.Connection) -> None:
+    wait_over(connection)
+    connection.execute(FRAME_TABLES["routed_leads"].delete())
+
+
+def click(connection: sa.Connection) -> None:
+    add_event(connection, "spring", lead_id(1), "click", "c1", NOON)
+
+
+def reply(connection: sa.Connection) -> None:
+    add_event(connection, "spring", lead_id(1), "reply", "r1", NOON)
+
+
+def due(connection: sa.Connection) -> None:
+    connection.execute(nurture_sends.update().values(state="planned", due_at=NOON))
+
+
+def due_and_paused(connection: sa.Connection) -> None:
+    due(connection)
+    begin_pause(connection, "spring", None, "a fair", "Ida", NOON)
+
+
+@pytest.mark.parametrize(
+    ("happen", "starts"),
+    [
+        (wait_over, True),
+        (wait_longer, False),
+        (routed_no_more, False),
+        (click, True),
+        (reply, False),
+        (due, True),
+        (due_and_paused, False),
+    ],
+)
+def test_nurture_starts_where_a_step_is_to_be_planned_although_no_mail_is_due(
+    workspace: Workspace, happen: Callable[[sa.Connection], None], starts: bool
+) -> None:
+    apply(workspace, "spring", 1, schedule=NURTURE)
+    with workspace.database.write() as connection:
+        replace_frame(connection, "raw_leads", "spring", raw_leads(1))
+        replace_frame(connection, "routed_leads", "spring", routed_leads(1))
+        plan_due(connection, workspace.campaign("spring"), SECRET, NOON)
+        accepted(connection)
+    for stage in ("routed_leads", "nurture_sends"):
+        done(workspace, "spring", stage, NOON)
+    with workspace.database.write() as connection:
+        assert campaigns_with_mail(connection, NOON + HOUR) == set()
+        happen(connection)
+
+    assert bool(looked(workspace, NOON + HOUR).requests) is starts
 
 
 def test_in_a_shared_run_each_campaign_has_its_own_end(workspace: Workspace) -> None:

@@ -345,7 +345,7 @@ def test_an_account_names_rules_values_and_versions(workspace: Workspace) -> Non
     decide(workspace)
     details = {}
     for number in (1, 2):
-        account = explain_lead(workspace, "spring", f"lead{number}@company{number}.example")
+        account = explain_lead(workspace, "spring", f"lead{number}@company{number}.example", NOON)
         (judged,) = [e for e in account.entries if e.stage == "qualified_leads"]
         details[number] = judged.details
         json.dumps(account.as_document())

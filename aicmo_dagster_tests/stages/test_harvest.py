@@ -123,7 +123,7 @@ def test_a_lead_tells_where_its_fields_are_from_and_who_answered(workspace: Work
     free = replace(paid, provider="dropcontact", answer={}, status="verified", usable=True)
     with workspace.database.write() as connection:
         put_answers(connection, [paid, replace(free, cached=True)])
-    account = explain_lead(workspace, "spring", lead_id)
+    account = explain_lead(workspace, "spring", lead_id, NOON)
     harvested, apollo, dropcontact = account.entries
     assert harvested.reason.startswith("from csv-3")
     assert harvested.details == ("from csv-1: first_name", "from csv-2: city")
@@ -150,7 +150,7 @@ def test_what_providers_answered_is_of_them_and_the_file_keeps_its_own(
         path.write_text(f"First,Last,Web,City\n{row}\n", encoding="utf-8")
         report = harvest(workspace, "spring", NOON)
         [lead] = leads(workspace).reset_index().to_dict("records")
-        account = explain_lead(workspace, "spring", lead["lead_id"])
+        account = explain_lead(workspace, "spring", lead["lead_id"], NOON)
         workspace.database.close()
     assert report.figures.get("changed_by_answers", 0) == int(found)
     assert lead["city"] == "Own", "the file's own"

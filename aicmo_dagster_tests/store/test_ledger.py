@@ -11,12 +11,11 @@ import sqlalchemy as sa
 from aicmo_dagster.domain.campaigns import Campaign
 from aicmo_dagster.domain.schemas import typed
 from aicmo_dagster.domain.tokens import address_key, domain_key
-from aicmo_dagster.store import ledger, outcomes
+from aicmo_dagster.store import agenda, ledger, outcomes
 from aicmo_dagster.store.campaigns import apply_campaign
 from aicmo_dagster.store.database import Database
 from aicmo_dagster.store.frames import replace_frame
 from aicmo_dagster.store.overrides import add_override
-from aicmo_dagster.store.plannings import leads_to_plan
 from aicmo_dagster.store.suppressions import suppress
 from aicmo_dagster.store.tables import events, handoffs, nurture_sends
 from aicmo_dagster_tests.samples import NOON, SECRET, campaign, lead_id, raw_leads
@@ -440,12 +439,11 @@ def test_a_tick_looks_at_what_is_due_and_not_at_what_is_enrolled(
     elif query == "open":
         sends.recover(lambda _: True)
     else:
-        with sends.database.read() as connection:
-            leads_to_plan(connection, sends.key, NOON)
+        sends.write(agenda.follow, NOON)
     plans = []
     with sends.database.read() as connection:
         for statement, parameters in list(seen):
-            if statement.startswith("SELECT") and "nurture_sends" in statement:
+            if statement.startswith(("SELECT", "UPDATE")) and "nurture_sends" in statement:
                 explained = connection.exec_driver_sql(
                     f"EXPLAIN QUERY PLAN {statement}", parameters
                 )

@@ -362,7 +362,8 @@ def test_a_campaign_that_asked_nobody_spent_nothing(database: Database) -> None:
 def test_an_upgrade_from_the_foundation_keeps_every_row_of_every_table(database: Database) -> None:
     with database.write() as connection:
         _back_to_foundation(connection)
-        tables = _reflected(connection)
+        # `models` is made anew: nothing wrote to it before models were learned.
+        tables = [table for table in _reflected(connection) if table.name != "models"]
         for table in tables:
             connection.execute(table.insert(), [_filled(table, n) for n in (1, 2)])
         before = {table.name: _rows(connection, table) for table in tables}
@@ -416,6 +417,8 @@ def _filled(table: sa.Table, number: int) -> dict[str, Any]:
     def text(name: str) -> str:
         if name.endswith("_at"):  # SQLite's instants are text
             return instant_text(instant)
+        if name == "document":
+            return f'{{"number": {number}}}'
         return f"campaign {number}" if name == "campaign" else f"{table.name} {name} {number}"
 
     made: dict[type, Callable[[str], object]] = {

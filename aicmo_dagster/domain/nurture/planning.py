@@ -1,129 +1,154 @@
-"""The next step of every lead in a sequence, and the instant it is due.
+"""The next step of every lead handed in, and the instant it is due.
 
-Pure: history and clock are arguments. Not here: claiming and sending (`store.ledger`, `mail`).
+Pure: history and clock are arguments, and so is the choice of leads, which is what makes a tick
+cheap. Not here: claiming and sending (`store.ledger`, `mail`), who is looked at
+(`store.agenda`).
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from types import SimpleNamespace
-from zoneinfo import ZoneInfo
+from functools import partial
+from typing import Any
 
 import pandas as pd
+import pyarrow
 
 from aicmo_dagster.domain.campaigns import Campaign, Step
-from aicmo_dagster.domain.nurture.timing import days_later, next_opening
+from aicmo_dagster.domain.nurture.places import Place, place_of
+from aicmo_dagster.domain.nurture.timing import spread_opening
+from aicmo_dagster.domain.nurture.variants import UNDECIDED, Standing, draw, salt_of
+from aicmo_dagster.domain.nurture.waits import WaitEnd, wait_end
 from aicmo_dagster.domain.schemas import typed
 
 DEADLINE = timedelta(days=30)
 """A send that is later than this is dropped, and says so."""
 
+NEEDED = (
+    *("lead_id", "sequence", "campaign_version", "seed"),
+    *("email", "timezone", "country", "city"),
+    *("step", "sent_at", "opened", "clicked"),
+)
+"""The columns of a frame of leads to plan for: who, where, and how far."""
+
+Standings = Mapping[tuple[int, str, str], Standing]
+
+_NEWS = {
+    "lead_id": pd.ArrowDtype(pyarrow.string()),
+    "state": pd.ArrowDtype(pyarrow.string()),
+    "look_at": pd.ArrowDtype(pyarrow.timestamp("us", tz="UTC")),
+}
+
 
 @dataclass(frozen=True)
-class Progress:
-    """How far a lead is: its last send, if there was one."""
-
-    step: str
-    state: str
-    sent_at: datetime | None
-
-
-def plan(
-    leads: pd.DataFrame,
-    progress: Mapping[str, Progress],
-    versions: Mapping[int, Campaign],
-    *,
-    name_message: Callable[[str, str], str],
-    now: datetime,
-) -> pd.DataFrame:
-    """The sends that are newly due to be planned, as a `NurtureSends` frame in state `planned`.
-
-    A lead's first step is planned at once, each later one when the step before was accepted.
-    Everyone follows the version of the campaign document they were routed by.
+class Plan:
+    """What planning found.
 
     Args:
-        leads: Routed leads with lead_id, sequence, campaign_version, seed, email, timezone.
-        progress: Lead to its last send; leads without one are absent.
-        versions: The campaign document by version.
+        sends: The next send of each lead that has one: a `NurtureSends` frame, state `planned`.
+        leads: lead_id, state (enrolled, active or finished) and look_at: when the lead must be
+            looked at again before its send is due; missing where it need not be.
+    """
+
+    sends: pd.DataFrame
+    leads: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Plans for one campaign.
+
+    Args:
+        versions: The campaign document by version; leads follow the one they started with.
+        standings: What experiments say of new leads, by version, sequence and step.
         name_message: Message-ID of (lead_id, step).
         now: The instant of planning.
     """
-    wanted = ["lead_id", "sequence", "campaign_version", "seed", "email", "timezone"]
-    openings = _Openings()
-    sends = []
-    for row in leads[wanted].to_dict("records"):
-        lead = SimpleNamespace(**{str(name): value for name, value in row.items()})
-        campaign = versions[lead.campaign_version]
-        done = progress.get(lead.lead_id)
-        step = next_step(campaign.sequences[lead.sequence].steps, done)
-        if step is None:
-            continue
-        earliest = _earliest(step, done, lead_zone(campaign, lead.timezone), now)
-        sends.append(
-            {
-                "lead_id": lead.lead_id,
-                "sequence": lead.sequence,
-                "step": step.id,
-                "variant": variant(step, lead.seed),
-                "campaign_version": lead.campaign_version,
-                "message_id": name_message(lead.lead_id, step.id),
-                "recipient_domain": lead.email.rpartition("@")[2],
-                "state": "planned",
-                "due_at": openings.next(campaign, lead.timezone, earliest),
-            }
+
+    versions: Mapping[int, Campaign]
+    name_message: Callable[[str, str], str]
+    now: datetime
+    standings: Standings = field(default_factory=dict)
+
+    def plan(self, leads: pd.DataFrame) -> Plan:
+        """The next send of each of `leads`, a frame of `NEEDED`.
+
+        `step` and `sent_at` tell the last step that was accepted; they are missing for a lead that
+        is new. `opened` and `clicked` tell what it has done since.
+        """
+        sends: list[dict[str, Any]] = []
+        news: list[tuple[str, str, datetime | None]] = []
+        grouped = leads[list(NEEDED)].groupby(
+            ["campaign_version", "sequence", "step"], dropna=False, sort=False
         )
-    return typed("nurture_sends", dict(pd.DataFrame(sends))) if sends else _nothing()
+        for _, members in grouped:
+            version, sequence, last = members.iloc[0][["campaign_version", "sequence", "step"]]
+            done = None if pd.isna(last) else str(last)
+            step = step_after(self.versions[version].sequences[sequence].steps, done)
+            if step is None:
+                news += [(lead, "finished", None) for lead in members["lead_id"]]
+                continue
+            state = "enrolled" if done is None else "active"
+            for values, end in self._due(version, sequence, step, members):
+                sends.append(values)
+                news.append((values["lead_id"], state, end.look_at))
+        frame = pd.DataFrame(news, columns=list(_NEWS)).astype(_NEWS)
+        return Plan(typed("nurture_sends", dict(pd.DataFrame(sends))) if sends else _none(), frame)
+
+    def _due(
+        self, version: int, sequence: str, step: Step, members: pd.DataFrame
+    ) -> list[tuple[dict[str, Any], WaitEnd]]:
+        """The send of `step` to each of `members`, who are at the same place of a sequence."""
+        campaign = self.versions[version]
+        standing = self.standings.get((version, sequence, step.id), UNDECIDED)
+        variant = partial(draw, step, salt_of(campaign.campaign, sequence, step.id))
+        window = campaign.nurture.window
+        found = []
+        columns = [members[name].tolist() for name in NEEDED if name not in _GROUPED]
+        for lead, seed, email, timezone, country, city, sent, opened, clicked in zip(
+            *columns, strict=True
+        ):
+            place = place_of(campaign, timezone, country, city)
+            end = self._end(step, sent, place, opened=bool(opened), clicked=bool(clicked))
+            due = spread_opening(
+                window,
+                place.zone,
+                max(self.now, end.at),
+                place.calendar,
+                seed=f"{seed}|{step.id}",
+            )
+            values = {
+                "lead_id": lead,
+                "sequence": sequence,
+                "step": step.id,
+                "variant": variant(lead, standing),
+                "campaign_version": version,
+                "message_id": self.name_message(lead, step.id),
+                "recipient_domain": email.rpartition("@")[2],
+                "state": "planned",
+                "due_at": due,
+            }
+            found.append((values, end))
+        return found
+
+    def _end(self, step: Step, sent: Any, place: Place, *, opened: bool, clicked: bool) -> WaitEnd:
+        """A first step does not wait: there is nothing before it."""
+        if pd.isna(sent):
+            return WaitEnd(self.now)
+        since = pd.Timestamp(sent).to_pydatetime()
+        return wait_end(step.wait, since, place, self.now, opened=opened, clicked=clicked)
 
 
-def next_step(steps: list[Step], done: Progress | None) -> Step | None:
-    """The step after the last accepted one; none while one is under way, or at the end."""
+_GROUPED = ("sequence", "campaign_version", "step")
+
+
+def step_after(steps: list[Step], done: str | None) -> Step | None:
+    """The step after `done`, the first if that is None; none at the end of the sequence."""
     if done is None:
         return steps[0]
-    if done.state != "accepted":
-        return None
-    position = next((i for i, step in enumerate(steps) if step.id == done.step), len(steps))
+    position = next((i for i, step in enumerate(steps) if step.id == done), len(steps))
     return steps[position + 1] if position + 1 < len(steps) else None
 
 
-def lead_zone(campaign: Campaign, timezone: str | None) -> ZoneInfo:
-    """The zone that a lead's window is in: its own where known and wanted, else the campaign's."""
-    own = campaign.nurture.window.timezone == "lead" and isinstance(timezone, str)
-    return ZoneInfo(str(timezone)) if own else campaign.zone
-
-
-def variant(step: Step, seed: int) -> str | None:
-    """The variant that `seed` (0-9999) falls to, by weight."""
-    total = sum(option.weight for option in step.variants)
-    reached = 0
-    for option in step.variants:
-        reached += option.weight
-        if seed * total < reached * 10_000:
-            return option.id
-    return None
-
-
-def _earliest(step: Step, done: Progress | None, zone: ZoneInfo, now: datetime) -> datetime:
-    """Not before the wait after the last send is over."""
-    if done is None or done.sent_at is None or step.wait is None:
-        return now
-    if step.wait.hours is not None:
-        return max(now, done.sent_at + timedelta(hours=step.wait.hours))
-    return max(now, days_later(done.sent_at, step.wait.days or 0, zone))
-
-
-class _Openings:
-    """Next openings, looked up once for each zone and instant."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[int, str, datetime], datetime] = {}
-
-    def next(self, campaign: Campaign, timezone: str | None, earliest: datetime) -> datetime:
-        zone = lead_zone(campaign, timezone)
-        key = (id(campaign), zone.key, earliest)
-        if key not in self._known:
-            self._known[key] = next_opening(campaign.nurture.window, zone, earliest)
-        return self._known[key]
-
-
-def _nothing() -> pd.DataFrame:
+def _none() -> pd.DataFrame:
     return typed("nurture_sends", {"lead_id": []})

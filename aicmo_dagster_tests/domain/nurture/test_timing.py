@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from aicmo_dagster.domain.campaigns import WEEKDAYS, Window
 from aicmo_dagster.domain.documents import validate
-from aicmo_dagster.domain.nurture.timing import days_later, is_open, next_opening
+from aicmo_dagster.domain.nurture.timing import days_later, is_open, next_opening, spread_opening
 
 ZONES = {
     "Europe/Oslo": 4,
@@ -89,6 +89,33 @@ def test_the_next_opening_is_the_first_minute_within_the_window(
 
     for start in STARTS:
         assert next_opening(opening, zone, change + start) == walked(opening, zone, change + start)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"), CHANGES, ids=[f"{name} {change:%Y-%m-%d}" for name, change in CHANGES]
+)
+def test_nobody_is_spread_out_of_the_window_by_a_change_of_the_clock(
+    name: str, change: datetime
+) -> None:
+    zone = ZoneInfo(name)
+
+    for hours in WINDOWS[1:]:
+        for start in STARTS:
+            first = next_opening(window(hours), zone, change + start)
+            for seed in range(5):
+                due = spread_opening(window(hours), zone, change + start, seed=str(seed))
+                assert within(window(hours), zone, due)
+                assert first <= due <= first + HOUR
+                assert due == first or first != change + start
+
+
+def test_a_window_on_fridays_only_survives_holidays_on_two_of_them() -> None:
+    """Christmas Day of 2026 and New Year's Day of 2027 are Fridays."""
+    oslo = ZoneInfo("Europe/Oslo")
+    found = next_opening(window("09:00-17:00", "fri"), oslo, utc("2026-12-19"), "NO")
+
+    assert found == utc("2027-01-08T08:00")
+    assert not is_open(window("09:00-17:00", "fri"), oslo, utc("2026-12-25T10:00"), "NO")
 
 
 INSTANTS = st.datetimes(

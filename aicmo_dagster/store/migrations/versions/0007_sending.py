@@ -18,7 +18,6 @@ def upgrade() -> None:
         sa.Column("boot", sa.Text()),
         sa.Column("dated_at", UtcInstant()),
         sa.Column("fault", sa.Text()),
-        sa.Column("followed_at", UtcInstant()),
     ):
         op.add_column("nurture_sends", column)
     _indexes()
@@ -27,7 +26,6 @@ def upgrade() -> None:
 
 def _indexes() -> None:
     op.create_index("ix_nurture_sends_claimed", "nurture_sends", ["sender", "claimed_at"])
-    op.create_index("ix_routed_leads_position", "routed_leads", ["campaign", "position"])
     for name, columns, where in (
         ("open", ["campaign", "state"], "state IN ('claimed', 'attempting', 'unknown')"),
         (
@@ -35,7 +33,6 @@ def _indexes() -> None:
             ["campaign", "state"],
             "state IN ('accepted', 'cancelled', 'deferred', 'rejected')",
         ),
-        ("unfollowed", ["campaign", "lead_id"], "state = 'accepted' AND followed_at IS NULL"),
     ):
         op.create_index(
             f"ix_nurture_sends_{name}",
@@ -54,14 +51,6 @@ def _tables() -> None:
         sa.Column("failures", sa.BigInteger(), nullable=False),
         sa.Column("open_until", UtcInstant()),
         sa.PrimaryKeyConstraint("sender", "scope", name="pk_breakers"),
-    )
-    op.create_table(
-        "plannings",
-        sa.Column("campaign", sa.Text(), nullable=False),
-        sa.Column("routed", sa.BigInteger(), nullable=False),
-        sa.Column("last_position", sa.BigInteger(), nullable=False),
-        sa.Column("looked_at", UtcInstant(), nullable=False),
-        sa.PrimaryKeyConstraint("campaign", name="pk_plannings"),
     )
     op.create_table(
         "environments",

@@ -9,7 +9,7 @@ from alembic import op
 from aicmo_dagster.store.tables import UtcInstant
 
 revision = "0009"
-down_revision = "0007"
+down_revision = "0008"
 
 
 def upgrade() -> None:

@@ -1,0 +1,115 @@
+"""Pausing, resuming and moving leads to another version: each shows its counts before it is done.
+
+A single lead is paused by an override. Not here: what follows for each send
+(`domain.nurture.lifecycle`).
+"""
+
+from datetime import datetime, timedelta
+
+import pandas as pd
+import sqlalchemy as sa
+
+from aicmo_dagster.domain.nurture.lifecycle import (
+    MODES,
+    SPREAD_OVER,
+    Mode,
+    migration,
+    resume_counts,
+    resumed,
+)
+from aicmo_dagster.errors import AicmoError, BadInput, Problem
+from aicmo_dagster.stages.workspace import Workspace
+from aicmo_dagster.store import pauses
+from aicmo_dagster.store.campaigns import load_campaign
+from aicmo_dagster.store.database import take_turn
+from aicmo_dagster.store.pauses import Pause
+from aicmo_dagster.store.sequence_versions import leads_in_flight, move_to_version
+
+
+def pause(
+    workspace: Workspace,
+    key: str,
+    *,
+    reason: str,
+    by: str,
+    now: datetime,
+    sequence: str | None = None,
+) -> bool:
+    """The campaign, or one sequence of it, sends nothing from now on; tells whether that is new.
+
+    Raises:
+        BadInput: If the campaign has no such sequence.
+    """
+    known = workspace.campaign(key).campaign.sequences
+    if sequence is not None and sequence not in known:
+        raise BadInput(Problem(key, "sequence", repr(sequence), f"one of: {', '.join(known)}"))
+    with workspace.database.write() as connection:
+        return pauses.begin_pause(connection, key, sequence, reason, by, now)
+
+
+def preview_resume(
+    workspace: Workspace,
+    key: str,
+    *,
+    now: datetime,
+    sequence: str | None = None,
+    over: timedelta = SPREAD_OVER,
+) -> pd.DataFrame:
+    """What each way to resume would do, in sends: mode, skipped, moved, due_at_once, due_later."""
+    with workspace.database.read() as connection:
+        paused = _active(connection, key, sequence)
+        waiting = pauses.sends_behind(connection, key, paused)
+    return resume_counts(waiting, paused_at=paused.paused_at, now=now, over=over)
+
+
+def resume(
+    workspace: Workspace,
+    key: str,
+    mode: Mode,
+    *,
+    by: str,
+    now: datetime,
+    sequence: str | None = None,
+    over: timedelta = SPREAD_OVER,
+) -> int:
+    """The pause has ended, in the way of `mode`; tells how many sends that changed.
+
+    Raises:
+        AicmoError: If nothing is paused.
+        BadInput: If there is no such mode.
+    """
+    if mode not in MODES:
+        raise BadInput(Problem("resume", "mode", repr(mode), f"one of: {', '.join(MODES)}"))
+    with workspace.database.write() as connection:
+        take_turn(connection, f"planning of {key}")
+        paused = _active(connection, key, sequence)
+        waiting = pauses.sends_behind(connection, key, paused)
+        changes = resumed(waiting, mode, paused_at=paused.paused_at, now=now, over=over)
+        pauses.end_pause(connection, paused, mode, by, now)
+        return pauses.change_sends(connection, key, changes)
+
+
+def preview_migration(workspace: Workspace, key: str, version: int | None = None) -> pd.DataFrame:
+    """Who would get what in `version`, the current one if not given: see `lifecycle.migration`."""
+    with workspace.database.read() as connection:
+        stored = load_campaign(connection, key, version)
+        return migration(leads_in_flight(connection, key), stored.campaign, stored.version)
+
+
+def migrate(workspace: Workspace, key: str, now: datetime, version: int | None = None) -> int:
+    """Leads in flight follow `version` from now on, as its preview says; tells how many."""
+    with workspace.database.write() as connection:
+        take_turn(connection, f"leads of {key}")
+        take_turn(connection, f"planning of {key}")
+        stored = load_campaign(connection, key, version)
+        who = migration(leads_in_flight(connection, key), stored.campaign, stored.version)
+        moving = who.loc[who["stays"].isna(), "lead_id"]
+        return move_to_version(connection, key, moving, stored.version, now)
+
+
+def _active(connection: sa.Connection, key: str, sequence: str | None) -> Pause:
+    for active in pauses.active_pauses(connection, key):
+        if active.sequence == sequence:
+            return active
+    what = f"sequence {sequence!r} of campaign {key!r}" if sequence else f"campaign {key!r}"
+    raise AicmoError(f"{what} is not paused")

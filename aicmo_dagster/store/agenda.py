@@ -1,0 +1,281 @@
+"""The agenda: how far each lead is in its sequence, and which leads a tick must look at: no others.
+
+A lead is looked at when it is new, when its last send was settled, when a wait may be over, and
+soon after it responded. Each of these is found by an index, so that a tick costs what is due, and
+not what is enrolled. Not here: what follows (`domain.nurture.planning`), or sending (`ledger`).
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import pandas as pd
+import pyarrow
+import sqlalchemy as sa
+
+from aicmo_dagster.domain.nurture.lifecycle import SKIPPED
+from aicmo_dagster.domain.nurture.planning import DEADLINE, NEEDED
+from aicmo_dagster.store.database import fetch_frame, put_row, staged, written_out
+from aicmo_dagster.store.pauses import Shift, shifts
+from aicmo_dagster.store.responses import (
+    CLICKED,
+    OPENED,
+    newest_response,
+    responses,
+    who_responded,
+)
+from aicmo_dagster.store.tables import (
+    FRAME_TABLES,
+    agenda,
+    nurture_sends,
+    planning_cursors,
+)
+
+STATES = ("enrolled", "active", "finished", "exited")
+SETTLED = ("accepted", "rejected", "cancelled")
+FOLD_BACK = timedelta(minutes=6)
+"""After this it is known whether a person or a machine responded, so that it is worth a look."""
+
+_INSTANT = pd.ArrowDtype(pyarrow.timestamp("us", tz="UTC"))
+_TEXT = pd.ArrowDtype(pyarrow.string())
+_CHANGES = {"lead_id": _TEXT, "state": _TEXT, "look_at": _INSTANT, "reason": _TEXT}
+
+_LATE_COMMITS = 1000
+"""Events looked at again: a number may be given before another and committed after it."""
+
+_AGENDA = agenda.c
+_SENDS = nurture_sends.c
+_ROUTED = FRAME_TABLES["routed_leads"].c
+_RAW = FRAME_TABLES["raw_leads"].c
+
+
+def enter(connection: sa.Connection, campaign: str, now: datetime) -> int:
+    """Who was routed since the last time is enrolled and looked at; tells how many."""
+    last = (
+        sa.select(sa.func.coalesce(sa.func.max(_AGENDA.position), 0))
+        .where(_AGENDA.campaign == campaign)
+        .scalar_subquery()
+    )
+    instant, known = _AGENDA.look_at.type, agenda.alias("known")
+    fresh = sa.select(
+        _ROUTED.campaign,
+        _ROUTED.lead_id,
+        _ROUTED.position,
+        sa.literal("enrolled"),
+        sa.literal(now, instant),
+        sa.literal(now, instant),
+    ).where(
+        _ROUTED.campaign == campaign,
+        _ROUTED.position > last,
+        ~sa.exists().where(known.c.campaign == campaign, known.c.lead_id == _ROUTED.lead_id),
+    )
+    names = ["campaign", "lead_id", "position", "state", "look_at", "changed_at"]
+    return connection.execute(agenda.insert().from_select(names, fresh)).rowcount
+
+
+def follow(connection: sa.Connection, campaign: str, now: datetime) -> Counter[str]:
+    """Leads whose last send was settled are active or have exited; tells how many of each.
+
+    After an accepted send, or one that was skipped, the lead is looked at; after a rejected or
+    cancelled one it has left its sequence, for that reason.
+    """
+    settled = connection.execute(
+        sa.update(nurture_sends)
+        .where(
+            _SENDS.campaign == campaign,
+            _SENDS.followed_at.is_(None),
+            written_out(_SENDS.state, SETTLED),
+        )
+        .values(followed_at=now)
+        .returning(_SENDS.lead_id, _SENDS.state, _SENDS.reason, _SENDS.due_at)
+    ).all()
+    latest = {row.lead_id: row for row in sorted(settled, key=lambda row: row.due_at)}
+    changes = [
+        (row.lead_id, "active", now, None)
+        if row.state == "accepted" or row.reason == SKIPPED
+        else (row.lead_id, "exited", None, row.reason or row.state)
+        for row in latest.values()
+    ]
+    _change(connection, campaign, pd.DataFrame(changes, columns=list(_CHANGES)), now)
+    return Counter(state for _, state, _, _ in changes)
+
+
+def heed_responses(connection: sa.Connection, campaign: str, now: datetime) -> None:
+    """Leads that opened or clicked since the last time are looked at once that is judged."""
+    newest = newest_response(connection, campaign)
+    known = connection.scalar(
+        sa.select(planning_cursors.c.event_id).where(planning_cursors.c.campaign == campaign)
+    )
+    if newest == (known or 0):
+        return
+    look_at = now + FOLD_BACK
+    after = max((known or 0) - _LATE_COMMITS, 0)
+    connection.execute(
+        sa.update(agenda)
+        .where(
+            _AGENDA.campaign == campaign,
+            _AGENDA.lead_id.in_(who_responded(campaign, after, (OPENED, CLICKED))),
+            _AGENDA.state == "active",
+            _AGENDA.look_at.is_(None) | (_AGENDA.look_at > look_at),
+        )
+        .values(look_at=look_at)
+    )
+    put_row(connection, planning_cursors, campaign=campaign, event_id=newest)
+
+
+def leads_to_look_at(connection: sa.Connection, campaign: str, now: datetime) -> pd.DataFrame:
+    """A frame of `planning.NEEDED`: the leads to plan for now; `email` may be missing.
+
+    A pause after which follow-ups were moved does not count as waiting: `sent_at` is later by it.
+    """
+    last = _last_sends(campaign, now)
+    query = (
+        sa.select(
+            *(_ROUTED[name] for name in NEEDED[:4]),
+            *(_RAW[name] for name in NEEDED[4:8]),
+            last.c.step,
+            last.c.at.label("sent_at"),
+        )
+        .select_from(agenda)
+        .join(
+            FRAME_TABLES["routed_leads"],
+            (_ROUTED.campaign == _AGENDA.campaign) & (_ROUTED.lead_id == _AGENDA.lead_id),
+        )
+        .outerjoin(
+            FRAME_TABLES["raw_leads"],
+            (_RAW.campaign == _AGENDA.campaign) & (_RAW.lead_id == _AGENDA.lead_id),
+        )
+        .outerjoin(last, (last.c.lead_id == _AGENDA.lead_id) & (last.c.number == 1))
+        .where(*_to_look_at(campaign, now))
+        .order_by(_AGENDA.position)
+    )
+    leads = fetch_frame(connection, query)
+    leads = leads.assign(**_engagement(connection, campaign, leads, now))
+    return leads.assign(sent_at=_shifted(leads, shifts(connection, campaign)))
+
+
+def record_plan(
+    connection: sa.Connection,
+    campaign: str,
+    sends: pd.DataFrame,
+    leads: pd.DataFrame,
+    now: datetime,
+) -> int:
+    """Leads are where planning put them, and sends planned before are due when it says now.
+
+    Only a send that is not due yet, and was not put off for a reason of its own, is moved; tells
+    how many were.
+    """
+    _change(connection, campaign, leads.assign(reason=None), now)
+    if sends.empty:
+        return 0
+    told = sends[["lead_id", "step", "due_at"]]
+    late = told.assign(deadline_at=told["due_at"] + pd.Timedelta(DEADLINE))
+    with staged(connection, nurture_sends, late) as incoming:
+        return connection.execute(
+            sa.update(nurture_sends)
+            .where(
+                _SENDS.campaign == campaign,
+                _SENDS.lead_id == incoming.c.lead_id,
+                _SENDS.step == incoming.c.step,
+                _SENDS.state == "planned",
+                _SENDS.reason.is_(None),
+                _SENDS.due_at > now,
+                _SENDS.due_at != incoming.c.due_at,
+            )
+            .values(due_at=incoming.c.due_at, deadline_at=incoming.c.deadline_at)
+        ).rowcount
+
+
+def look_again(
+    connection: sa.Connection, campaign: str, leads: Sequence[str], at: datetime
+) -> None:
+    """Leads for whom nothing can be planned now are looked at again `at` some later instant."""
+    if leads:
+        connection.execute(
+            sa.update(agenda)
+            .where(_AGENDA.campaign == campaign, _AGENDA.lead_id == sa.bindparam("at_lead"))
+            .values(look_at=at),
+            [{"at_lead": lead} for lead in leads],
+        )
+
+
+def agenda_counts(connection: sa.Connection, campaign: str) -> dict[str, int]:
+    """Leads by state of their entry in the agenda."""
+    query = (
+        sa.select(_AGENDA.state, sa.func.count())
+        .where(_AGENDA.campaign == campaign)
+        .group_by(_AGENDA.state)
+    )
+    return dict(connection.execute(query).all())
+
+
+def _shifted(leads: pd.DataFrame, moved: Sequence[Shift]) -> pd.Series:
+    """When each lead's wait began, later by the pauses since that follow-ups were moved for."""
+    since = leads["sent_at"]
+    for shift in sorted(moved, key=lambda each: each.paused_at):
+        hit = since <= pd.Timestamp(shift.paused_at)
+        if shift.sequence is not None:
+            hit &= leads["sequence"] == shift.sequence
+        since = since.mask(hit.fillna(False), since + pd.Timedelta(shift.length))
+    return since
+
+
+def _to_look_at(campaign: str, now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
+    return (
+        _AGENDA.campaign == campaign,
+        _AGENDA.look_at.is_not(None),
+        _AGENDA.look_at <= now,
+    )
+
+
+def _last_sends(campaign: str, now: datetime) -> sa.Subquery:
+    """lead_id, step and `at` of the sends of those to look at; `number` 1 is a lead's last."""
+    at = sa.func.coalesce(_SENDS.sent_at, _SENDS.followed_at, type_=_SENDS.sent_at.type)
+    done = (_SENDS.state == "accepted") | (
+        (_SENDS.state == "cancelled") & (_SENDS.reason == SKIPPED)
+    )
+    number = sa.func.row_number().over(
+        partition_by=_SENDS.lead_id, order_by=(at.desc(), _SENDS.due_at.desc())
+    )
+    return (
+        sa.select(_SENDS.lead_id, _SENDS.step, at.label("at"), number.label("number"))
+        .join_from(
+            agenda,
+            nurture_sends,
+            (_SENDS.campaign == _AGENDA.campaign) & (_SENDS.lead_id == _AGENDA.lead_id),
+        )
+        .where(*_to_look_at(campaign, now), done)
+        .subquery("last")
+    )
+
+
+def _engagement(
+    connection: sa.Connection, campaign: str, leads: pd.DataFrame, now: datetime
+) -> dict[str, Any]:
+    """Whether each lead has opened or clicked since its last send."""
+    looked_at = sa.select(_AGENDA.lead_id).where(*_to_look_at(campaign, now))
+    told = responses(campaign, (OPENED, CLICKED)).subquery()
+    query = sa.select(told.c.lead_id, told.c.kind, told.c.happened_at)
+    events = fetch_frame(connection, query.where(told.c.lead_id.in_(looked_at)))
+    told_since = events.merge(leads[["lead_id", "sent_at"]], on="lead_id")
+    seen = told_since[told_since["happened_at"] >= told_since["sent_at"]]
+    return {
+        name: leads["lead_id"].isin(seen.loc[seen["kind"] == kind, "lead_id"])
+        for name, kind in (("opened", OPENED), ("clicked", CLICKED))
+    }
+
+
+def _change(connection: sa.Connection, campaign: str, changes: pd.DataFrame, now: datetime) -> None:
+    """Agenda entries take on what `changes`, a frame of `_CHANGES`, says of their leads."""
+    if changes.empty:
+        return
+    frame = changes[list(_CHANGES)].astype(_CHANGES)
+    with staged(connection, agenda, frame, changed_at=now) as incoming:
+        names = ("state", "look_at", "reason", "changed_at")
+        connection.execute(
+            sa.update(agenda)
+            .where(_AGENDA.campaign == campaign, _AGENDA.lead_id == incoming.c.lead_id)
+            .values({name: incoming.c[name] for name in names})
+        )

@@ -1,0 +1,248 @@
+"""What a sender has sent and may still send, in the one place that all workers share.
+
+Mails are counted in the ledger itself, so that nothing has to be kept in step with it, and only for
+limits that are set, which bound the count. Not here: the limits (`domain.nurture.caps`), the ramp
+(`domain.nurture.ramp`), claiming (`ledger`).
+"""
+
+from collections.abc import Collection, Iterable
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from aicmo_dagster.domain.campaigns import Campaign
+from aicmo_dagster.domain.nurture.caps import (
+    DAY,
+    HOUR,
+    Allowance,
+    Spent,
+    allowance,
+    day_limit,
+)
+from aicmo_dagster.domain.nurture.mailboxes import provider_by_name
+from aicmo_dagster.domain.nurture.ramp import (
+    JUDGE_AGAIN,
+    TRAILING,
+    Pace,
+    Record,
+    first_pace,
+    next_pace,
+)
+from aicmo_dagster.store.database import put_row, written_out
+from aicmo_dagster.store.responses import BOUNCED, COMPLAINED
+from aicmo_dagster.store.tables import (
+    campaigns,
+    events,
+    mailbox_providers,
+    nurture_sends,
+    pauses,
+    sender_paces,
+    sender_turns,
+)
+
+ASKING = timedelta(days=2)
+"""A campaign that has not asked for so long gets no share kept: nobody runs it."""
+
+KNOWN_FOR = timedelta(days=30)
+"""How long a domain's provider is believed to be the same."""
+
+SPENT = ("claimed", "attempting", "accepted", "unknown")
+"""States that count against the caps: sent, or possibly sent."""
+
+_SENDS = nurture_sends.c
+
+
+def read_allowance(
+    connection: sa.Connection, campaign: Campaign, domains: Collection[str], now: datetime
+) -> Allowance:
+    """What the caps allow the campaign now; call it within the claim, on the sender's turn.
+
+    Args:
+        connection: From `Database.write`.
+        campaign: The campaign that asks; that it did is kept, for a fair share.
+        domains: Recipient domains of the sends that are to be claimed.
+        now: The instant of asking.
+    """
+    caps, key = campaign.nurture.caps, campaign.campaign
+    sender = campaign.nurture.sender.address
+    put_row(connection, sender_turns, sender=sender, campaign=key, asked_at=now)
+    pace = _judged_pace(connection, sender, now)
+    limit = day_limit(caps, pace.level)
+    by_domain = caps.per_domain_per_hour or caps.per_provider_per_hour
+    counted = limit is not None or caps.per_sender_per_hour or caps.per_campaign_per_day
+    spent = Spent(
+        day=_sent_by(connection, sender, _SENDS.campaign, now, DAY) if counted else {},
+        hour=sum(_sent_by(connection, sender, _SENDS.campaign, now, HOUR).values())
+        if caps.per_sender_per_hour
+        else 0,
+        domains=_sent_by(connection, sender, _SENDS.recipient_domain, now, HOUR)
+        if by_domain
+        else {},
+    )
+    return allowance(
+        caps,
+        spent,
+        campaign=key,
+        level=pace.level,
+        halted=pace.health == "halt",
+        waiting=None if limit is None else _waiting(connection, sender, limit, now),
+        provider_of=_providers(connection, {*domains, *spent.domains})
+        if caps.per_provider_per_hour
+        else {},
+    )
+
+
+def pace_of(connection: sa.Connection, sender: str) -> Pace | None:
+    """Where the sender is on its ramp, as it was last judged; none before its first claim."""
+    row = connection.execute(
+        sa.select(sender_paces).where(sender_paces.c.sender == sender)
+    ).one_or_none()
+    return Pace(row.level, row.level_since, row.health, row.judged_at) if row else None
+
+
+def record_of(connection: sa.Connection, sender: str, since: datetime) -> Record:
+    """The sender's mails from `since` on, those that bounced or were refused, and complaints."""
+    states: dict[str, int] = dict(
+        connection.execute(
+            sa.select(_SENDS.state, sa.func.count())
+            .where(_SENDS.sender == sender, _SENDS.claimed_at >= since)
+            .group_by(_SENDS.state)
+        ).all()
+    )
+    mine = sa.exists().where(
+        _SENDS.campaign == events.c.campaign,
+        _SENDS.lead_id == events.c.lead_id,
+        _SENDS.sender == sender,
+    )
+    told: dict[str, int] = dict(
+        connection.execute(
+            sa.select(events.c.kind, sa.func.count())
+            .where(
+                written_out(events.c.kind, (BOUNCED, COMPLAINED)),
+                events.c.happened_at >= since,
+                mine,
+            )
+            .group_by(events.c.kind)
+        ).all()
+    )
+    refused = states.get("rejected", 0)
+    sent = states.get("accepted", 0) + states.get("unknown", 0) + refused
+    return Record(sent, told.get(BOUNCED, 0) + refused, told.get(COMPLAINED, 0))
+
+
+def domains_to_ask_about(
+    connection: sa.Connection, campaign: str, now: datetime, limit: int
+) -> list[str]:
+    """Recipient domains of the sends of the next day whose provider is not known, or no longer."""
+    known = sa.select(mailbox_providers.c.domain).where(
+        mailbox_providers.c.asked_at > now - KNOWN_FOR
+    )
+    query = (
+        sa.select(_SENDS.recipient_domain)
+        .where(
+            _SENDS.campaign == campaign,
+            written_out(_SENDS.state, ("planned", "deferred")),
+            _SENDS.priority.in_((0, 1)),  # so that the index serves
+            _SENDS.due_at <= now + DAY,
+            _SENDS.recipient_domain.not_in(known),
+        )
+        .distinct()
+        .limit(limit)
+    )
+    return list(connection.scalars(query))
+
+
+def know_providers(
+    connection: sa.Connection, providers: Iterable[tuple[str, str]], now: datetime
+) -> None:
+    """Each domain has its provider."""
+    for domain, provider in providers:
+        put_row(connection, mailbox_providers, domain=domain, provider=provider, asked_at=now)
+
+
+def _sent_by(
+    connection: sa.Connection,
+    sender: str,
+    column: sa.ColumnElement[str],
+    now: datetime,
+    window: timedelta,
+) -> dict[str, int]:
+    """Mails of the sender within `window`, sent or possibly sent, by `column`."""
+    when = sa.func.coalesce(_SENDS.sent_at, _SENDS.claimed_at, type_=_SENDS.sent_at.type)
+    query = (
+        sa.select(column, sa.func.count())
+        .where(
+            _SENDS.sender == sender,
+            # An hour more than asked for: a claim may be sent some time after it was made.
+            _SENDS.claimed_at > now - window - HOUR,
+            _SENDS.state.in_(SPENT),
+            when > now - window,
+        )
+        .group_by(column)
+    )
+    return dict(connection.execute(query).all())
+
+
+def _waiting(connection: sa.Connection, sender: str, limit: int, now: datetime) -> dict[str, int]:
+    """Sends that are due, up to `limit`, of each campaign that still asks."""
+    asking = connection.scalars(
+        sa.select(sender_turns.c.campaign)
+        .join(campaigns, campaigns.c.campaign == sender_turns.c.campaign)
+        .where(
+            sender_turns.c.sender == sender,
+            sender_turns.c.asked_at > now - ASKING,
+            campaigns.c.state == "active",
+            ~sa.exists().where(
+                pauses.c.campaign == campaigns.c.campaign,
+                pauses.c.sequence.is_(None),
+                pauses.c.resumed_at.is_(None),
+            ),
+        )
+    ).all()
+    counts = {}
+    for key in asking:
+        due = (
+            sa.select(sa.literal(1))
+            .where(
+                _SENDS.campaign == key,
+                written_out(_SENDS.state, ("planned", "deferred")),
+                _SENDS.priority.in_((0, 1)),  # so that the index serves
+                _SENDS.due_at <= now,
+            )
+            .limit(limit)
+            .subquery()
+        )
+        counts[key] = connection.scalar(sa.select(sa.func.count()).select_from(due)) or 0
+    return counts
+
+
+def _providers(connection: sa.Connection, domains: Collection[str]) -> dict[str, str]:
+    named = mailbox_providers.c
+    query = sa.select(named.domain, named.provider).where(named.domain.in_(domains))
+    known = dict(connection.execute(query).all())
+    return {domain: known.get(domain, provider_by_name(domain)) for domain in domains}
+
+
+def _judged_pace(connection: sa.Connection, sender: str, now: datetime) -> Pace:
+    """The sender's pace, judged anew if it is time."""
+    pace = pace_of(connection, sender)
+    if pace is None:
+        first = connection.scalar(sa.select(sa.func.min(_SENDS.sent_at)).where(_mine(sender)))
+        pace = first_pace(first, now)
+    elif now - pace.judged_at < JUDGE_AGAIN:
+        return pace
+    else:
+        pace = next_pace(
+            pace,
+            record_of(connection, sender, now - TRAILING),
+            last_sent_at=connection.scalar(
+                sa.select(sa.func.max(_SENDS.sent_at)).where(_mine(sender))
+            ),
+            now=now,
+        )
+    put_row(connection, sender_paces, sender=sender, **vars(pace))
+    return pace
+
+
+def _mine(sender: str) -> sa.ColumnElement[bool]:
+    return (_SENDS.sender == sender) & _SENDS.sent_at.is_not(None)

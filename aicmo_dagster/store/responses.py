@@ -1,0 +1,45 @@
+"""What leads did that counts, one definition for waits, experiments and ceilings.
+
+What is known to be a machine's doing, or is not judged yet, does not count. Not here: recording
+events, or telling a human from a machine (`domain.nurture.engagement`).
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+import sqlalchemy as sa
+
+from aicmo_dagster.domain.nurture.engagement import HUMAN
+from aicmo_dagster.store.tables import engagement, events
+
+OPENED, CLICKED, REPLIED = "open", "click", "reply"
+UNSUBSCRIBED, COMPLAINED, BOUNCED = "unsubscribe", "complaint", "bounce"
+
+_EVENTS = events.c
+
+
+def responses(campaign: str, kinds: Collection[str]) -> sa.Select[Any]:
+    """lead_id, step, kind and happened_at of what the campaign's leads did and counts."""
+    verdict = engagement.c.verdict
+    return (
+        sa.select(_EVENTS.lead_id, _EVENTS.step, _EVENTS.kind, _EVENTS.happened_at)
+        .outerjoin_from(events, engagement, engagement.c.event_id == _EVENTS.id)
+        .where(
+            _EVENTS.campaign == campaign,
+            _EVENTS.kind.in_(kinds),
+            verdict.is_(None) | (verdict == HUMAN),
+        )
+    )
+
+
+def newest_response(connection: sa.Connection, campaign: str) -> int:
+    """The number of the latest event of the campaign; 0 if there is none."""
+    query = sa.select(sa.func.max(_EVENTS.id)).where(_EVENTS.campaign == campaign)
+    return connection.scalar(query) or 0
+
+
+def who_responded(campaign: str, after: int, kinds: Collection[str]) -> sa.Select[tuple[str]]:
+    """The leads of events that are newer than number `after`."""
+    return sa.select(_EVENTS.lead_id).where(
+        _EVENTS.campaign == campaign, _EVENTS.id > after, _EVENTS.kind.in_(kinds)
+    )

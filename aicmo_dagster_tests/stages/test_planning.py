@@ -1,0 +1,250 @@
+"""Planning over a real ledger: who is looked at, and what becomes of the leads."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from aicmo_dagster.domain.nurture.lifecycle import SKIPPED
+from aicmo_dagster.stages.harvest import harvest
+from aicmo_dagster.stages.planning import plan_due
+from aicmo_dagster.stages.qualify import qualify_leads
+from aicmo_dagster.stages.route import route_leads
+from aicmo_dagster.stages.score import score_leads
+from aicmo_dagster.stages.workspace import Workspace
+from aicmo_dagster.store.agenda import (
+    FOLD_BACK,
+    agenda_counts,
+    leads_to_look_at,
+)
+from aicmo_dagster.store.interruptions import put_off
+from aicmo_dagster.store.ledger import sends_of_lead
+from aicmo_dagster.store.moves import take_back_plans
+from aicmo_dagster.store.tables import FRAME_TABLES, agenda, engagement, events, nurture_sends
+from aicmo_dagster_tests.samples import NOON, SECRET
+from aicmo_dagster_tests.workspaces import apply, open_test_workspace
+
+DAY = timedelta(days=1)
+STEPS = [
+    {"id": "intro", "subject": "Hello", "body": "Hi"},
+    {"id": "nudge", "wait": {"days": 4, "if_clicked": 1}, "body": "Again"},
+]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, database_url: str) -> Iterator[Workspace]:
+    opened = open_test_workspace(tmp_path, database_url)
+    yield opened
+    opened.database.close()
+
+
+def route(workspace: Workspace, leads: int, steps: Any = STEPS) -> list[str]:
+    """`leads` leads are in a sequence; their ids."""
+    apply(workspace, "spring", leads, sequences={"everyone": {"steps": steps}})
+    for stage in (harvest, score_leads, qualify_leads, route_leads):
+        stage(workspace, "spring", NOON)
+    routed = FRAME_TABLES["routed_leads"].c
+    with workspace.database.read() as connection:
+        return list(connection.scalars(sa.select(routed.lead_id).order_by(routed.position)))
+
+
+def tick(workspace: Workspace, now: datetime = NOON) -> int:
+    stored = workspace.campaign("spring")
+    with workspace.database.write() as connection:
+        return plan_due(connection, stored, SECRET, now)
+
+
+def settle(workspace: Workspace, lead: str, step: str, state: str, **values: Any) -> None:
+    statement = sa.update(nurture_sends).where(
+        nurture_sends.c.lead_id == lead, nurture_sends.c.step == step
+    )
+    with workspace.database.write() as connection:
+        connection.execute(statement.values(state=state, **values))
+
+
+def respond(
+    workspace: Workspace, lead: str, kind: str, at: datetime, verdict: str | None = None
+) -> None:
+    row = {"kind": kind, "happened_at": at, "key": f"{lead}{kind}{at}", "detail": "{}"}
+    with workspace.database.write() as connection:
+        told = sa.insert(events).values(campaign="spring", lead_id=lead, **row)
+        number = connection.execute(told.returning(events.c.id)).scalar_one()
+        if verdict:
+            judged = {"verdict": verdict, "rule": "a rule", "rules_version": 1}
+            about = {"event_id": number, "lead_id": lead, "kind": kind, "happened_at": at}
+            connection.execute(sa.insert(engagement).values(campaign="spring", **about, **judged))
+
+
+def counts(workspace: Workspace) -> dict[str, int]:
+    with workspace.database.read() as connection:
+        return agenda_counts(connection, "spring")
+
+
+def looked_at(workspace: Workspace, now: datetime) -> list[str]:
+    with workspace.database.read() as connection:
+        return leads_to_look_at(connection, "spring", now)["lead_id"].tolist()
+
+
+def sends(workspace: Workspace, lead: str) -> dict[str, Any]:
+    """Each step's send of the lead."""
+    with workspace.database.read() as connection:
+        return {row["step"]: row for row in sends_of_lead(connection, "spring", lead)}
+
+
+def test_a_lead_is_planned_once_and_then_not_looked_at(workspace: Workspace) -> None:
+    (lead,) = route(workspace, 1)
+    assert tick(workspace) == 1
+    assert counts(workspace) == {"enrolled": 1}
+    assert sends(workspace, lead)["intro"]["priority"] == 1
+    assert looked_at(workspace, NOON + 100 * DAY) == []
+    assert tick(workspace, NOON + DAY) == 0
+
+
+def test_leads_routed_later_are_enrolled_too(workspace: Workspace) -> None:
+    route(workspace, 1)
+    tick(workspace)
+    route(workspace, 3)
+    assert tick(workspace) == 2
+    assert counts(workspace) == {"enrolled": 3}
+
+
+def test_an_accepted_send_brings_the_next_step_with_the_longest_wait(workspace: Workspace) -> None:
+    (lead,) = route(workspace, 1)
+    tick(workspace)
+    settle(workspace, lead, "intro", "accepted", sent_at=NOON)
+    assert tick(workspace, NOON) == 1
+    nudge = sends(workspace, lead)["nudge"]
+    assert (nudge["due_at"], nudge["priority"]) == (NOON + 4 * DAY, 0)
+    assert counts(workspace) == {"active": 1}
+    assert looked_at(workspace, NOON + DAY) == [lead]
+
+
+def test_a_click_moves_the_next_step_forward(workspace: Workspace) -> None:
+    (lead,) = route(workspace, 1)
+    tick(workspace)
+    settle(workspace, lead, "intro", "accepted", sent_at=NOON)
+    tick(workspace)
+    tick(workspace, NOON + DAY)
+    assert sends(workspace, lead)["nudge"]["due_at"] == NOON + 4 * DAY
+    clicked = NOON + 2 * DAY
+    respond(workspace, lead, "click", clicked)
+    tick(workspace, clicked)
+    assert sends(workspace, lead)["nudge"]["due_at"] == NOON + 4 * DAY
+    tick(workspace, clicked + FOLD_BACK)
+    assert sends(workspace, lead)["nudge"]["due_at"] == clicked + FOLD_BACK
+
+
+@pytest.mark.parametrize(
+    ("verdict", "counts"), [("human", True), ("machine", False), ("pending", False)]
+)
+def test_only_a_click_that_no_machine_made_moves_it(
+    workspace: Workspace, verdict: str, counts: bool
+) -> None:
+    (lead,) = route(workspace, 1)
+    tick(workspace)
+    settle(workspace, lead, "intro", "accepted", sent_at=NOON)
+    tick(workspace)
+    tick(workspace, NOON + DAY)
+    clicked = NOON + 2 * DAY
+    respond(workspace, lead, "click", clicked, verdict)
+    tick(workspace, clicked)
+    tick(workspace, clicked + FOLD_BACK)
+    due_at = clicked + FOLD_BACK if counts else NOON + 4 * DAY
+    assert sends(workspace, lead)["nudge"]["due_at"] == due_at
+
+
+def test_a_send_that_was_put_off_is_not_moved_forward(workspace: Workspace) -> None:
+    (lead,) = route(workspace, 1)
+    tick(workspace)
+    settle(workspace, lead, "intro", "accepted", sent_at=NOON)
+    tick(workspace)
+    with workspace.database.write() as connection:
+        put_off(connection, "spring", lead, NOON + 9 * DAY, "the lead is away")
+    respond(workspace, lead, "click", NOON + DAY / 2)
+    tick(workspace, NOON + DAY)
+    tick(workspace, NOON + 2 * DAY)
+    assert sends(workspace, lead)["nudge"]["due_at"] == NOON + 9 * DAY
+
+
+def test_a_lead_that_is_moved_before_its_first_message_is_planned_for_again(
+    workspace: Workspace,
+) -> None:
+    moved, other = route(workspace, 2)
+    tick(workspace)
+    settle(workspace, other, "intro", "accepted", sent_at=NOON)
+    with workspace.database.write() as connection:
+        assert take_back_plans(connection, "spring", [moved, other]) == {moved}
+    assert tick(workspace, NOON + DAY) == 2
+    assert sends(workspace, moved)["intro"]["state"] == "planned"
+
+
+def test_a_click_on_an_earlier_message_says_nothing(workspace: Workspace) -> None:
+    (lead,) = route(workspace, 1)
+    tick(workspace)
+    respond(workspace, lead, "click", NOON - DAY)
+    settle(workspace, lead, "intro", "accepted", sent_at=NOON)
+    tick(workspace)
+    tick(workspace, NOON + 1.5 * DAY)
+    assert sends(workspace, lead)["nudge"]["due_at"] == NOON + 4 * DAY
+
+
+def test_a_send_that_is_due_already_keeps_its_place(workspace: Workspace) -> None:
+    (lead,) = route(workspace, 1)
+    tick(workspace)
+    settle(workspace, lead, "intro", "accepted", sent_at=NOON)
+    tick(workspace)
+    respond(workspace, lead, "click", NOON + 5 * DAY)
+    tick(workspace, NOON + 5 * DAY)
+    tick(workspace, NOON + 6 * DAY)
+    assert sends(workspace, lead)["nudge"]["due_at"] == NOON + 4 * DAY
+
+
+def test_at_the_end_of_its_sequence_a_lead_has_finished(workspace: Workspace) -> None:
+    (lead,) = route(workspace, 1, STEPS[:1])
+    tick(workspace)
+    settle(workspace, lead, "intro", "accepted", sent_at=NOON)
+    assert tick(workspace) == 0
+    assert counts(workspace) == {"finished": 1}
+
+
+@pytest.mark.parametrize("state", ["rejected", "cancelled"])
+def test_a_lead_exits_with_the_reason_of_its_send(workspace: Workspace, state: str) -> None:
+    (lead,) = route(workspace, 1)
+    tick(workspace)
+    settle(workspace, lead, "intro", state, reason="the lead replied")
+    assert tick(workspace) == 0
+    with workspace.database.read() as connection:
+        row = connection.execute(sa.select(agenda)).one()
+    assert (row.state, row.reason) == ("exited", "the lead replied")
+
+
+def test_a_skipped_step_is_followed_by_the_next(workspace: Workspace) -> None:
+    (lead,) = route(workspace, 1)
+    tick(workspace)
+    settle(workspace, lead, "intro", "cancelled", reason=SKIPPED)
+    tick(workspace, NOON + DAY)
+    assert sends(workspace, lead)["nudge"]["due_at"] == NOON + 5 * DAY
+
+
+def test_a_send_under_way_holds_the_sequence(workspace: Workspace) -> None:
+    (lead,) = route(workspace, 1)
+    tick(workspace)
+    settle(workspace, lead, "intro", "unknown")
+    assert tick(workspace, NOON + 9 * DAY) == 0
+    assert counts(workspace) == {"enrolled": 1}
+
+
+def test_a_lead_that_lost_its_address_is_looked_at_again_a_day_later(workspace: Workspace) -> None:
+    (lead,) = route(workspace, 1)
+    raw = FRAME_TABLES["raw_leads"]
+    with workspace.database.write() as connection:
+        connection.execute(sa.update(raw).values(email=None))
+    assert tick(workspace) == 0
+    assert looked_at(workspace, NOON) == []
+    with workspace.database.write() as connection:
+        connection.execute(sa.update(raw).values(email="back@company.example"))
+    assert tick(workspace, NOON + DAY) == 1
+    assert sends(workspace, lead)["intro"]["recipient_domain"] == "company.example"
