@@ -44,7 +44,8 @@ def rejects_without_erased(
         content if gone.isdisjoint(found) else "{}"
         for content, found in zip(rejects["content"], named, strict=True)
     ]
-    return rejects.assign(content=pd.array(kept, dtype=rejects["content"].dtype))
+    contents = pd.Series(kept, index=rejects.index, dtype=rejects["content"].dtype)
+    return rejects.assign(content=contents)
 
 
 def _erased_among(
