@@ -119,7 +119,7 @@ def test_from_a_scanner_s_burst_to_a_handoff_and_to_silence(
     text = path.read_text(encoding="utf-8").replace("@company2.", "@company1.")
     path.write_text(text, encoding="utf-8")
     run(workspace, begun)
-    run(workspace, begun)
+    run(workspace, begun + timedelta(seconds=1))
     ann, colleague, other = (leads(workspace)[f"lead{n}"] for n in (1, 2, 3))
     intro, nudge = links(workspace, ann, "intro"), links(workspace, ann, "nudge")
     settled = datetime.now(UTC) + timedelta(minutes=10)

@@ -82,7 +82,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    opened = browser.new_page(viewport={"width": 2200, "height": 900})
+    opened = browser.new_page(viewport={"width": 3400, "height": 900})
     opened.set_default_timeout(PATIENCE)
     yield opened
     opened.close()
@@ -132,7 +132,7 @@ def test_the_card_of_a_model_and_the_scores_are_shown_with_their_pictures(
             expect(picture).to_be_visible(timeout=PATIENCE)
             assert picture.evaluate("image => image.naturalWidth") > 100
             page.screenshot(path=tmp_path / f"{asset}-{position}.png")
-            page.get_by_role("button", name="Close", exact=True).click()
+            page.get_by_role("button", name="Close", exact=True).last.click()
 
 
 def _apply_outcomes(home: Path) -> None:
