@@ -3,6 +3,7 @@
 import random
 from datetime import date
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from aicmo_dagster.mail.inbound.answers import human_text
 from aicmo_dagster.mail.inbound.reading import LARGEST, read
-from aicmo_dagster.mail.inbound.recognition import recognise
+from aicmo_dagster.mail.inbound.recognition import Kind, recognise
 from aicmo_dagster_tests.mail.inbound.letters import LEAD, OURS, complaint, letter, report
 
 TODAY = date(2026, 3, 4)
@@ -298,6 +299,7 @@ def test_of_a_huge_message_only_the_beginning_is_read() -> None:
     assert kind_of(content) == "objection"
 
 
+KINDS = get_args(Kind)
 WHOLE = [letter(In_Reply_To=OURS), report(), complaint(), letter("x", X_Autoreply="yes")]
 
 
@@ -308,8 +310,8 @@ def test_cut_and_altered_mail_never_breaks_anything(whole: bytes, data: st.DataO
     at = data.draw(st.integers(0, len(whole)))
     put = data.draw(st.binary(max_size=20))
 
-    recognise(whole[:cut], TODAY)
-    recognise(whole[:at] + put + whole[at + len(put) :], TODAY)
+    assert kind_of(whole[:cut]) in KINDS
+    assert kind_of(whole[:at] + put + whole[at + len(put) :]) in KINDS
 
 
 @here
@@ -317,8 +319,8 @@ def test_cut_and_altered_real_mail_never_breaks_anything() -> None:
     chance = random.Random(7)
     for path in sorted((SHARED / "bounces").glob("*.txt")):
         whole = path.read_bytes()
-        recognise(whole[: chance.randrange(len(whole))], TODAY)
+        assert kind_of(whole[: chance.randrange(len(whole))]) in KINDS
         altered = bytearray(whole)
         for _ in range(30):
             altered[chance.randrange(len(altered))] = chance.randrange(256)
-        recognise(bytes(altered), TODAY)
+        assert kind_of(bytes(altered)) in KINDS
