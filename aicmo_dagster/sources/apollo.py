@@ -175,8 +175,9 @@ class Apollo:
         if answer.body.get("status") != "success" and "matches" not in answer.body:
             raise OutcomeUnknown("Apollo answered a match with something else than matches")
         found = [person for person in _dicts(answer.body, "matches") if not is_made_up(person)]
-        places = joined(sent, [identity_of(person) for person in found])
-        answers = {key: answer_of(found[place]) for key, place in places.items()}
+        fields = [fields_of(person) for person in found]
+        places = joined(sent, [identity_of(*each) for each in zip(found, fields, strict=True)])
+        answers = {key: answer_of(found[at], fields[at]) for key, at in places.items()}
         missed = {p.key: unanswered(NOT_FOUND) for p in sent if p.key not in answers}
         return Matched(
             {**skipped, **missed, **answers},

@@ -54,18 +54,21 @@ def company_of(firm: Mapping[str, Any]) -> dict[str, str]:
     )
 
 
-def identity_of(person: Mapping[str, Any]) -> dict[str, str]:
-    """What tells who a person is."""
-    return fields_of(person) | texts_of({"email": shown_address(person.get("email"))})
+def identity_of(person: Mapping[str, Any], fields: Mapping[str, str]) -> dict[str, str]:
+    """What tells who a person of these `fields_of` is."""
+    return {**fields} | texts_of({"email": shown_address(person.get("email"))})
 
 
-def answer_of(person: Mapping[str, Any]) -> Answered:
-    """What Apollo knows of a person. That an address is verified does not mean that it is there."""
+def answer_of(person: Mapping[str, Any], fields: Mapping[str, str]) -> Answered:
+    """What Apollo knows of a person of these `fields_of`.
+
+    That an address is verified does not mean that it is there.
+    """
     written = (text_of(person.get("email_status")) or "").strip().lower().replace(" ", "_")
     confidence = person.get("extrapolated_email_confidence") or person.get("match_confidence")
     email = text_of(person.get("email"))
     status = _STATUSES.get(written, "unknown")
-    return answered(fields_of(person), email, status, text_of(confidence))
+    return answered(fields, email, status, text_of(confidence))
 
 
 def is_made_up(person: Mapping[str, Any]) -> bool:

@@ -140,8 +140,8 @@ def text_of(value: object) -> str | None:
         whole = math.isfinite(value) and value.is_integer()
         return str(int(value)) if whole else repr(value) if math.isfinite(value) else None
     text = str(value) if isinstance(value, str | int) else ""
-    # Half an emoji is allowed in JSON, but nowhere else.
-    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if not text.isascii():  # half an emoji is allowed in JSON, but nowhere else
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text if text.strip() else None
 
 

@@ -129,9 +129,11 @@ def _objectors(workspace: Workspace, given: Mapping[str, Answered]) -> list[str]
     return [address_key(key, normal_address(address)) for address in objections]
 
 
-def name_answers(workspace: Workspace, provider: str, answers: Sequence[Answer]) -> None:
-    """Whoever `answers` are about is found by everything that they tell who it is."""
-    key = workspace.settings.secret_key()
+def name_answers(workspace: Workspace, answers: Sequence[Answer]) -> None:
+    """Whoever `answers`, all of one provider, are about is found by all that tells who it is."""
+    if not answers:
+        return
+    key, provider = workspace.settings.secret_key(), answers[0].provider
     known = identities_of([answer.answer for answer in answers])
     pairs = [
         (person_key(key, provider, identity), answer.person_key)

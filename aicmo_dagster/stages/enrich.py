@@ -33,6 +33,8 @@ TEXT = pd.ArrowDtype(pyarrow.string())
 
 NO_CREDITS = "not_tried: no_credits"
 
+_NAMED_TOGETHER = 100
+
 _log = logging.getLogger(__name__)
 
 People = dict[str, Asked]
@@ -58,6 +60,7 @@ class Enrichment:
     outcomes: Counter[str] = field(default_factory=Counter)
     _answers: dict[tuple[str, str], Answer] = field(default_factory=dict, repr=False)
     _missing: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)
+    _unnamed: list[Answer] = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
         self._payer = Payer(
@@ -99,23 +102,26 @@ class Enrichment:
             batches.collect_earlier()
         # Those whom the provider told us of first: the others may turn out to be among them.
         for told in (True, False):
-            everyone = self._people(provider).items()
-            people = {key: asked for key, asked in everyone if bool(asked.external_id) is told}
+            people = self._people(provider, told)
             self._use_fresh(provider, people)
             if not people:
                 continue
             resolve_doubts(self._payer, provider)
             _log.info("%s: %s is asked about %d leads", self.key, provider, len(people))
             self._pay(provider, batches, people)
-            name_answers(self.providers.workspace, provider, self._answers_of(provider))
+            self._name()
             _log.info("%s: %d leads lack an address", self.key, len(self._missing))
 
-    def _people(self, provider: str) -> People:
-        """Everyone of the missing whom `provider` can be asked about and has not been yet."""
-        asked = asked_about(provider, list(self._missing.values()))
+    def _people(self, provider: str, told: bool) -> People:
+        """Everyone of the missing whom `provider` can be asked about and has not been yet.
+
+        Either whom it told us of, or the others.
+        """
+        everyone = asked_about(provider, list(self._missing.values()))
+        asked = [person for person in everyone if bool(person.external_id) is told]
         known = [(identity_of(person), person) for person in asked]
         people = {self._payer.person(provider, i): person for i, person in known if i}
-        self.outcomes[f"{provider}: nothing to ask by"] = sum(not i for i, _ in known)
+        self.outcomes[f"{provider}: nothing to ask by"] += sum(not i for i, _ in known)
         done = {answer.lead_id for answer in self._answers_of(provider)}
         return {key: person for key, person in people.items() if person.key not in done}
 
@@ -158,6 +164,9 @@ class Enrichment:
 
         What else was answered about the others helps the next provider to find them.
         """
+        self._unnamed += answers
+        if len(self._unnamed) >= _NAMED_TOGETHER:
+            self._name()
         for answer in answers:
             self._answers[answer.provider, answer.lead_id] = answer
             self.outcomes[f"{answer.provider}: {answer.status}"] += 1
@@ -165,6 +174,11 @@ class Enrichment:
                 self._missing.pop(answer.lead_id, None)
             elif lead := self._missing.get(answer.lead_id):
                 lead |= {k: v for k, v in answer.answer.items() if k in IDENTIFYING and not lead[k]}
+
+    def _name(self) -> None:
+        """Whoever was answered about is found by that in all campaigns."""
+        name_answers(self.providers.workspace, self._unnamed)
+        self._unnamed.clear()
 
     def _answers_of(self, provider: str) -> list[Answer]:
         return [answer for answer in self._answers.values() if answer.provider == provider]
@@ -187,8 +201,7 @@ class Enrichment:
 def _plain(leads: pd.DataFrame) -> list[dict[str, Any]]:
     """The leads as plain values, in order of their ids."""
     frame = leads.sort_values("lead_id")
-    plain = frame.astype(object).where(frame.notna(), None)
-    return [{str(k): v for k, v in row.items()} for row in plain.to_dict("records")]
+    return pyarrow.Table.from_pandas(frame, preserve_index=False).to_pylist()
 
 
 def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:

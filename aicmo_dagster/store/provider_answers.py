@@ -11,6 +11,7 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,6 +23,21 @@ _CHUNK = 10_000  # SQLite may take no more than 32,766 values in a statement
 _COLUMNS = provider_answers.c
 _KEY = [column.name for column in provider_answers.primary_key]
 _ALIASES = person_aliases.c
+
+# Built once: there is a call for every few leads, and building costs more than executing.
+_NEWEST_LAST = (
+    sa.select(provider_answers)
+    .where(
+        _COLUMNS.provider == sa.bindparam("of_provider"),
+        _COLUMNS.person_key.in_(sa.bindparam("people", expanding=True)),
+        _COLUMNS.answered_at >= sa.bindparam("from_then"),
+    )
+    .order_by(_COLUMNS.answered_at, _COLUMNS.cached.desc())
+)
+_STANDS_FOR = sa.select(_ALIASES.alias, _ALIASES.person_key).where(
+    _ALIASES.provider == sa.bindparam("of_provider"),
+    _ALIASES.alias.in_(sa.bindparam("people", expanding=True)),
+)
 
 
 @dataclass(frozen=True)
@@ -62,15 +78,19 @@ def put_answers(connection: sa.Connection, answers: Iterable[Answer]) -> None:
     rows = {row["key"]: row["values"] for row in map(_row, sorted(answers, key=_answered_at))}
     if not rows:
         return
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(provider_answers)
-    put = statement.on_conflict_do_update(
+    # In one order always, so that two workers do not wait for each other.
+    ordered = [rows[key] for key in sorted(rows)]
+    connection.execute(_put_unless_older(connection.dialect.name), ordered)
+
+
+@cache
+def _put_unless_older(dialect_name: str) -> sa.Insert:
+    statement = (postgresql if dialect_name == "postgresql" else sqlite).insert(provider_answers)
+    return statement.on_conflict_do_update(
         index_elements=_KEY,
         set_={c.name: statement.excluded[c.name] for c in _COLUMNS if c.name not in _KEY},
         where=statement.excluded.answered_at > _COLUMNS.answered_at,
     )
-    # In one order always, so that two workers do not wait for each other.
-    connection.execute(put, [rows[key] for key in sorted(rows)])
 
 
 def put_aliases(connection: sa.Connection, provider: str, aliases: Mapping[str, str]) -> None:
@@ -84,14 +104,17 @@ def put_aliases(connection: sa.Connection, provider: str, aliases: Mapping[str, 
     ]
     if not rows:
         return
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(person_aliases)
-    put = statement.on_conflict_do_update(
+    connection.execute(_put_unless_later(connection.dialect.name), rows)
+
+
+@cache
+def _put_unless_later(dialect_name: str) -> sa.Insert:
+    statement = (postgresql if dialect_name == "postgresql" else sqlite).insert(person_aliases)
+    return statement.on_conflict_do_update(
         index_elements=[_ALIASES.provider, _ALIASES.alias],
         set_={"person_key": statement.excluded.person_key},
         where=statement.excluded.person_key < _ALIASES.person_key,
     )
-    connection.execute(put, rows)
 
 
 def fresh_answers(
@@ -110,16 +133,9 @@ def _answers_of(
 ) -> dict[str, Answer]:
     found: dict[str, Answer] = {}
     for chunk in _chunks(keys):
-        query = (
-            sa.select(provider_answers)
-            .where(
-                _COLUMNS.provider == provider,
-                _COLUMNS.person_key.in_(chunk),
-                _COLUMNS.answered_at >= since,
-            )
-            .order_by(_COLUMNS.answered_at, _COLUMNS.cached.desc())  # the last one stays
-        )
-        found |= {row["person_key"]: _answer(row) for row in connection.execute(query).mappings()}
+        values = {"of_provider": provider, "people": chunk, "from_then": since}
+        rows = connection.execute(_NEWEST_LAST, values).mappings()
+        found |= {row["person_key"]: _answer(row) for row in rows}
     return found
 
 
@@ -127,10 +143,8 @@ def _meant(connection: sa.Connection, keys: list[str], provider: str) -> dict[st
     """What those of `keys` that are aliases stand for."""
     meant: dict[str, str] = {}
     for chunk in _chunks(keys):
-        query = sa.select(_ALIASES.alias, _ALIASES.person_key).where(
-            _ALIASES.provider == provider, _ALIASES.alias.in_(chunk)
-        )
-        meant |= dict(connection.execute(query).all())
+        values = {"of_provider": provider, "people": chunk}
+        meant |= dict(connection.execute(_STANDS_FOR, values).all())
     return meant
 
 

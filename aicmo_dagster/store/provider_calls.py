@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -34,6 +35,33 @@ _COUNTED = sa.case(
     (_CALLS.state == "refused", sa.func.coalesce(_CALLS.credits, 0.0)),
     (_CALLS.state == "done", sa.func.coalesce(_CALLS.credits, _CALLS.credits_at_most)),
     else_=_CALLS.credits_at_most,
+)
+
+# Built once: there is a call for every few leads, and building costs more than executing.
+_OF_KEY = sa.select(_CALLS.id, _CALLS.state, _CALLS.credits).where(
+    _CALLS.key == sa.bindparam("of_key")
+)
+_SPENT = sa.select(sa.func.sum(_COUNTED)).where(_CALLS.campaign == sa.bindparam("of_campaign"))
+_ASKED_ELSEWHERE = sa.select(_CALLS.people).where(
+    _CALLS.provider == sa.bindparam("of_provider"),
+    _CALLS.campaign != sa.bindparam("own"),
+    _CALLS.state.in_(OPEN),
+    _CALLS.started_at >= sa.bindparam("from_then"),
+)
+_FINISH = (
+    sa.update(provider_calls)
+    .where(_CALLS.id == sa.bindparam("call"), _CALLS.state.in_(OPEN))
+    .values(
+        state=sa.bindparam("now_state"),
+        credits=sa.bindparam("now_credits"),
+        request_id=sa.func.coalesce(
+            sa.bindparam("now_request", type_=sa.String), _CALLS.request_id
+        ),
+        detail=sa.bindparam("now_detail"),
+        finished_at=sa.func.coalesce(
+            sa.bindparam("now_finished", type_=_CALLS.finished_at.type), _CALLS.finished_at
+        ),
+    )
 )
 
 
@@ -154,14 +182,10 @@ def finish_call(
     """
     if state == "pending" and request_id is None:
         raise ValueError("a pending call needs the request id that its answer is fetched by")
-    final = {"finished_at": now} if state in ("done", "refused") else {}
-    known = sa.func.coalesce(request_id, _CALLS.request_id)
-    statement = (
-        sa.update(provider_calls)
-        .where(_CALLS.id == call_id, _CALLS.state.in_(OPEN))
-        .values(state=state, credits=credits, request_id=known, detail=detail, **final)
-    )
-    return connection.execute(statement).rowcount == 1
+    is_final = state in ("done", "refused")
+    outcome = {"now_state": state, "now_credits": credits, "now_detail": detail}
+    known = {"now_request": request_id, "now_finished": now if is_final else None}
+    return connection.execute(_FINISH, {"call": call_id, **outcome, **known}).rowcount == 1
 
 
 def open_calls(
@@ -227,20 +251,15 @@ def asked_elsewhere(
         since: Calls begun before are not waited for.
     """
     take_turn(connection, f"calls to {provider}")
-    query = sa.select(_CALLS.people).where(
-        _CALLS.provider == provider,
-        sa.true() if campaign is None else _CALLS.campaign != campaign,
-        _CALLS.state.in_(OPEN),
-        _CALLS.started_at >= since,
-    )
-    asked = {person for text in connection.scalars(query) for person in json.loads(text)}
+    values = {"of_provider": provider, "from_then": since, "own": campaign or ""}
+    texts = connection.scalars(_ASKED_ELSEWHERE, values)
+    asked = {person for text in texts for person in json.loads(text)}
     return asked.intersection(people)
 
 
 def credits_spent(connection: sa.Connection, campaign: str) -> float:
     """What the campaign's calls cost; those whose outcome is not known count as their ceiling."""
-    query = sa.select(sa.func.sum(_COUNTED)).where(_CALLS.campaign == campaign)
-    return connection.scalar(query) or 0.0
+    return connection.scalar(_SPENT, {"of_campaign": campaign}) or 0.0
 
 
 def spending(connection: sa.Connection, campaign: str) -> dict[str, Spending]:
@@ -280,15 +299,18 @@ def _answer_counts(campaign: str) -> sa.Select:
 
 
 def _call_of_key(connection: sa.Connection, key: str) -> sa.Row | None:
-    query = sa.select(_CALLS.id, _CALLS.state, _CALLS.credits).where(_CALLS.key == key)
-    return connection.execute(query).one_or_none()
+    return connection.execute(_OF_KEY, {"of_key": key}).one_or_none()
 
 
 def _insert_call(connection: sa.Connection, values: dict[str, Any]) -> int | None:
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(provider_calls).values(values)
-    unless_there = statement.on_conflict_do_nothing(index_elements=[_CALLS.key])
-    return connection.scalar(unless_there.returning(_CALLS.id))
+    return connection.scalar(_unless_there(connection.dialect.name), values)
+
+
+@cache
+def _unless_there(dialect_name: str) -> sa.Insert:
+    dialect = postgresql if dialect_name == "postgresql" else sqlite
+    statement = dialect.insert(provider_calls).on_conflict_do_nothing(index_elements=[_CALLS.key])
+    return statement.returning(_CALLS.id)
 
 
 def _begin_again(connection: sa.Connection, call_id: int, values: dict[str, Any]) -> int | None:
