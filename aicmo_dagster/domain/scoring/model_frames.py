@@ -65,6 +65,7 @@ def history_of(leads: pd.DataFrame, scoring: Scoring, now: datetime) -> History:
         ),
         arrival=arrival,
         points=_total_points(known, scoring, then),
+        points_from=tuple(scorecard.counted_rules(scoring)),
     )
 
 
