@@ -36,8 +36,14 @@ def test_a_model_is_trained_compared_promoted_and_rolled_back(harvested: Aicmo) 
     compared = json.loads(harvested("model", "compare", "spring", "scorecard", "--json").output)
     assert (compared["now"], compared["then"], compared["leads"]) == (version, "scorecard", 900)
     assert (
-        f"{compared['under']} would fall below it"
+        f"{len(compared['under'])} would fall below it"
         in harvested("model", "compare", "spring", "scorecard").output
+    )
+
+    shadow = ("run", "spring", "--to", "scored_leads", "--dry-run", "--model")
+    assert json.loads(harvested(*shadow, "scorecard", "--json").output) == compared
+    assert harvested(*shadow, "scorecard").output == (
+        harvested("model", "compare", "spring", "scorecard").output
     )
 
     told = harvested("model", "rollback", "spring", "--reason", "odd", "--by", "Ida")
