@@ -60,7 +60,7 @@ def test_a_score_by_a_model_is_explained(harvested: Aicmo) -> None:
 
     assert "% likely to be won, band " in told
     assert "is what every lead has" in told
-    assert "The campaign's own column 'Hours': " in told
+    assert "'Hours' is " in told
 
 
 def test_what_there_is_none_of_is_told(harvested: Aicmo) -> None:

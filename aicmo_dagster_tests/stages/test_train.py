@@ -282,6 +282,6 @@ def test_a_learned_score_is_explained_in_the_leads_own_words(workspace: Workspac
     assert best is not None
     assert best.base is not None
     assert best.model == training.version
-    assert best.raised[0].text.startswith("The campaign's own column 'Hours': 1")
+    assert best.raised[0].text.startswith("'Hours' is 1")
     logit = best.base + sum(best.families.values())
     assert best.score == pytest.approx(100 * expit(logit), abs=1e-4)
