@@ -15,6 +15,9 @@ from aicmo_dagster.stages.explain import Account, explain_lead
 from aicmo_dagster.stages.workspace import open_workspace
 from aicmo_dagster.store.suppressions import suppress as store_suppression
 
+FAMILY_NAMES = {"data_quality": "how much is known", "custom": "the campaign's own columns"}
+"""Of families whose own name says too little."""
+
 
 @click.command()
 @click.argument("key")
@@ -65,7 +68,7 @@ def _print_score(score: Explanation) -> None:
     if score.note:
         click.echo(f"  {score.note}")
     for family, sum_ in score.families.items():
-        click.echo(f"{sum_:+10.2f}  {family}")
+        click.echo(f"{sum_:+10.2f}  {FAMILY_NAMES.get(family, family)}")
     for heading, reasons in (("raised by", score.raised), ("lowered by", score.lowered)):
         for reason in reasons:
             click.echo(f"  {heading} {abs(reason.contribution):.2f}: {reason.text}")

@@ -232,7 +232,12 @@ class Budget(Section):
 
 
 class Scoring(Section):
-    """How leads are scored, and from which score on they may qualify."""
+    """How leads are scored, and from which score on they may qualify.
+
+    `won_by` says what counts as won when a model is trained: the source's `outcome`, a `handoff`
+    that sales acknowledged, a person's `reply`. `learn_from` names campaigns with the same columns,
+    whose leads are learned from too.
+    """
 
     model: ModelName = "auto"
     threshold: float = Field(default=0, ge=0, le=100)
@@ -242,6 +247,8 @@ class Scoring(Section):
     horizon_days: Annotated[Days, Field(ge=1)] = 90
     known_at_capture: list[str] = Field(default=[])
     ignore: list[str] = Field(default=[])
+    won_by: list[Literal["outcome", "handoff", "reply"]] = Field(default=["outcome"], min_length=1)
+    learn_from: list[Key] = Field(default=[])
 
     @model_validator(mode="after")
     def _points_for_what_is_stated(self) -> Self:

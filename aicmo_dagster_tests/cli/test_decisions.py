@@ -124,8 +124,11 @@ def test_a_rehearsal_of_routing_tells_shares_and_who_loses_a_place(
 
 
 REFUSED = {
-    "another stage": (("--to", "raw_leads", "--dry-run"), "qualified_leads, routed_leads"),
-    "no stage": (("--dry-run",), "qualified_leads, routed_leads"),
+    "another stage": (
+        ("--to", "raw_leads", "--dry-run"),
+        "scored_leads, qualified_leads, routed_leads",
+    ),
+    "no stage": (("--dry-run",), "scored_leads, qualified_leads, routed_leads"),
     "a document to run by": (("--document", "x.yaml"), "--dry-run"),
     "afresh for rules": (("--to", "qualified_leads", "--dry-run", "--afresh"), "routed_leads"),
 }

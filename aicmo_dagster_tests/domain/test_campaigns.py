@@ -202,11 +202,23 @@ REFUSED: dict[str, tuple[Place, object, str, str]] = {
         "scoring.points.rules",
         "'title_match'",
     ),
-    "a point rule for a category": (
+    "a point rule for a category without its values": (
         POINTS,
         {"rules": {"industry": {"points": 5}}},
         "scoring.points.rules",
-        "'industry_match'",
+        "'values' in 'industry'",
+    ),
+    "a point rule for values of a number": (
+        POINTS,
+        {"rules": {"visits": {"points": 5, "values": ["9"]}}},
+        "scoring.points.rules",
+        "no 'values' in 'visits'",
+    ),
+    "a point rule for a column of the campaign's, of either kind": (
+        POINTS,
+        {"rules": {"custom.Hours": {"points": 5}}},
+        "scoring.points.rules",
+        "either 'full_at' (a number) or 'values' (a category)",
     ),
     "both ways of ageing": (
         POINTS,
