@@ -23,6 +23,7 @@ COMMANDS = {
     "handoff": ("aicmo_dagster.cli.handoff", "handoff"),
     "api": ("aicmo_dagster.cli.api", "api"),
     "dev": ("aicmo_dagster.cli.dev", "dev"),
+    "doctor": ("aicmo_dagster.cli.doctor", "doctor"),
 }
 """Command to its module and name; a module is imported when its command is used."""
 

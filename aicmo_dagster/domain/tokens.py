@@ -53,6 +53,16 @@ def environment_key(key: bytes, public_url: str) -> str:
     return _digest(key, "environment", public_url).hex()
 
 
+def subscription_secret(key: bytes, webhook: str) -> str:
+    """What events to a webhook are signed with, in the form that Standard Webhooks prescribes."""
+    return f"whsec_{base64.b64encode(_digest(key, 'subscription', webhook)).decode()}"
+
+
+def hook_key(key: bytes, provider: str) -> str:
+    """What a provider that signs nothing must name when it calls back."""
+    return _digest(key, "hook", provider).hex()[:32]
+
+
 def normal_address(address: str) -> str:
     """`address` trimmed, in lower case, with its domain in ASCII; as typed if it is not valid."""
     found = _validated(address)

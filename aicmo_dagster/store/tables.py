@@ -660,3 +660,75 @@ model_changes = sa.Table(
     sa.Column("decided_at", UtcInstant(), nullable=False),
 )
 sa.Index("ix_model_changes_campaign", model_changes.c.campaign, model_changes.c.id)
+sa.Index("ix_stage_results_run", stage_results.c.run_id)
+
+heartbeats = sa.Table(
+    "heartbeats",
+    metadata,
+    sa.Column("name", sa.Text(), primary_key=True),
+    sa.Column("beat_at", UtcInstant(), nullable=False),
+)
+
+run_intents = sa.Table(
+    "run_intents",
+    metadata,
+    sa.Column("id", sa.Text(), primary_key=True),
+    sa.Column("campaign", sa.Text(), nullable=False),
+    sa.Column("action", sa.Text(), nullable=False),
+    sa.Column("state", sa.Text(), nullable=False),
+    sa.Column("run_id", sa.Text()),
+    sa.Column("requested_by", sa.Text(), nullable=False),
+    sa.Column("requested_at", UtcInstant(), nullable=False),
+    sa.Column("attempted_at", UtcInstant(), nullable=False),
+)
+sa.Index(  # one launch at a time, whoever asks at the same moment
+    "uq_run_intents_launching",
+    run_intents.c.campaign,
+    unique=True,
+    sqlite_where=run_intents.c.state == "launching",
+    postgresql_where=run_intents.c.state == "launching",
+)
+
+webhooks = sa.Table(
+    "webhooks",
+    metadata,
+    sa.Column("id", sa.Text(), primary_key=True),
+    sa.Column("url", sa.Text(), nullable=False),
+    sa.Column("events", sa.Text(), nullable=False),
+    sa.Column("campaigns", sa.Text()),
+    sa.Column("state", sa.Text(), nullable=False),
+    sa.Column("reason", sa.Text(), nullable=False),
+    sa.Column("created_by", sa.Text(), nullable=False),
+    sa.Column("created_at", UtcInstant(), nullable=False),
+    sa.Column("updated_at", UtcInstant(), nullable=False),
+)
+
+webhook_deliveries = sa.Table(
+    "webhook_deliveries",
+    metadata,
+    sa.Column("key", sa.Text(), primary_key=True),
+    sa.Column("webhook", sa.Text(), nullable=False),
+    sa.Column("event", sa.Text(), nullable=False),
+    sa.Column("campaign", sa.Text()),
+    sa.Column("lead_id", sa.Text()),
+    sa.Column("document", sa.Text(), nullable=False),
+    sa.Column("state", sa.Text(), nullable=False),
+    sa.Column("attempts", sa.BigInteger(), nullable=False),
+    sa.Column("created_at", UtcInstant(), nullable=False),
+    sa.Column("next_attempt_at", UtcInstant()),
+    sa.Column("delivered_at", UtcInstant()),
+    sa.Column("error", sa.Text()),
+)
+sa.Index("ix_webhook_deliveries_webhook", webhook_deliveries.c.webhook, webhook_deliveries.c.key)
+sa.Index(
+    "ix_webhook_deliveries_due",
+    webhook_deliveries.c.next_attempt_at,
+    sqlite_where=webhook_deliveries.c.state == "due",
+    postgresql_where=webhook_deliveries.c.state == "due",
+)
+sa.Index(
+    "ix_webhook_deliveries_dead",
+    webhook_deliveries.c.webhook,
+    sqlite_where=webhook_deliveries.c.state == "dead",
+    postgresql_where=webhook_deliveries.c.state == "dead",
+)
