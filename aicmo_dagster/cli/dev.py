@@ -11,9 +11,9 @@ from pathlib import Path
 import click
 from ruamel.yaml import YAML
 
-from aicmo_dagster.defs.runs import prepare_dagster_home
 from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.settings import CODE_LOCATION, Settings, load_settings
+from aicmo_dagster.stages.dagster_home import prepare_dagster_home
 from aicmo_dagster.stages.workspace import open_workspace
 
 LOCALHOST = "127.0.0.1"
