@@ -9,7 +9,7 @@ from alembic import op
 from aicmo_dagster.store.tables import UtcInstant
 
 revision = "0012"
-down_revision = "0010"
+down_revision = "0011"
 
 
 def upgrade() -> None:
