@@ -55,12 +55,13 @@ def served(home: Path, environment: dict[str, str]) -> Iterator[str]:
     """The address of a web UI with the sample campaign applied; everything stops at the end."""
     apply = [*AICMO, "campaign", "apply", str(SAMPLE)]
     subprocess.run(apply, env=environment, check=True, capture_output=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port, api_port = _free_port(), _free_port()
     with (home / "dev.log").open("wb") as log:
         dev = subprocess.Popen(
-            [*AICMO, "dev", "--port", port], env=environment, stdout=log, stderr=subprocess.STDOUT
+            [*AICMO, "dev", "--port", port, "--api-port", api_port],
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
         )
         address = f"http://127.0.0.1:{port}"
         _wait_until_served(dev, address, home / "dev.log")
@@ -149,6 +150,12 @@ def _place_in_graph(page: Page, stage: str) -> tuple[float, float]:
     box = name.bounding_box()
     assert box is not None
     return box["x"], box["y"]
+
+
+def _free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
 
 
 def _wait_until_served(dev: subprocess.Popen[bytes], address: str, log: Path) -> None:

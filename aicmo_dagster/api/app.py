@@ -10,11 +10,25 @@ from ipaddress import ip_network
 from fastapi import APIRouter, FastAPI
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from aicmo_dagster.api import auth, campaigns, leads
+from aicmo_dagster.api import (
+    auth,
+    campaigns,
+    executions,
+    health,
+    hooks,
+    leads,
+    metrics,
+    standing,
+    webhooks,
+)
 from aicmo_dagster.api.description import Described
+from aicmo_dagster.api.logs import log_as_json
+from aicmo_dagster.api.metrics import Figures
+from aicmo_dagster.api.observation import Observed
 from aicmo_dagster.api.problems import add_problem_handlers, answers
 from aicmo_dagster.api.public import PublicService
 from aicmo_dagster.api.recorder import Recorder
+from aicmo_dagster.api.runs import Runs
 from aicmo_dagster.api.service import BASE, Service, Uses
 from aicmo_dagster.api.targets import Targets
 from aicmo_dagster.errors import BadInput, Problem
@@ -25,6 +39,7 @@ from aicmo_dagster.store.database import open_database
 
 def serve_from_environment() -> FastAPI:
     """The application of the environment's settings, as each worker process makes it."""
+    log_as_json()
     return create_app(load_settings())
 
 
@@ -39,7 +54,7 @@ def create_app(settings: Settings) -> FastAPI:
     recorder, targets = Recorder(workspace), Targets(workspace.database)
     service = PublicService(workspace, recorder, targets, settings.secret_key())
 
-    uses = Uses(workspace)
+    uses, runs = Uses(workspace), Runs(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -48,15 +63,21 @@ def create_app(settings: Settings) -> FastAPI:
         yield
         service.objecting.shutdown(wait=True)
         uses.stop()
+        runs.close()
         targets.stop()
         recorder.stop()
         workspace.database.close()
 
     app = Described(title="AICMO", docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.service = Service(workspace, uses)
+    app.state.runs = runs
+    app.state.figures = Figures(workspace.database)
     app.include_router(service.router())
+    for public in (hooks.router, health.live_router, metrics.router):
+        app.include_router(public)
     app.include_router(rest_router())
     add_problem_handlers(app)
+    app.add_middleware(Observed)
     if proxies:
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=proxies)
     return app
@@ -65,7 +86,7 @@ def create_app(settings: Settings) -> FastAPI:
 def rest_router() -> APIRouter:
     """The REST API: one router a subject, all of them behind a token."""
     rest = APIRouter(prefix=BASE, responses=answers(401, 403, 422, 503))
-    for subject in (auth, campaigns, leads):
+    for subject in (auth, campaigns, executions, health, leads, standing, webhooks):
         rest.include_router(subject.router)
     return rest
 

@@ -102,6 +102,16 @@ def load_campaign(
     )
 
 
+def campaign_to_change(connection: sa.Connection, key: str) -> StoredCampaign:
+    """The campaign in its current version; who else would change it waits for the caller.
+
+    Raises:
+        NotFound: If there is no such campaign.
+    """
+    _row(connection, key, lock=True)
+    return load_campaign(connection, key)
+
+
 def list_campaigns(
     connection: sa.Connection,
     *,

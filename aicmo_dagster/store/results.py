@@ -111,6 +111,23 @@ def results_of_run(connection: sa.Connection, run_id: str) -> list[StageResult]:
     return [StageResult(**row._mapping) for row in connection.execute(theirs)]
 
 
+def latest_success(
+    connection: sa.Connection, campaign: str, stage: str, before: datetime | None = None
+) -> StageResult | None:
+    """How the stage of the campaign was last done, by `before` if that is given."""
+    columns = stage_results.c
+    query = (
+        sa.select(*(columns[name] for name in StageResult.__annotations__))
+        .where(columns.campaign == campaign, columns.stage == stage, columns.succeeded)
+        .order_by(columns.finished_at.desc(), columns.id.desc())
+        .limit(1)
+    )
+    if before is not None:
+        query = query.where(columns.finished_at <= before)
+    row = connection.execute(query).one_or_none()
+    return StageResult(**row._mapping) if row else None
+
+
 def forget_before(connection: sa.Connection, instant: datetime) -> int:
     """The history older than `instant` is gone; how the stages stand is kept."""
     old = stage_results.c.finished_at < instant

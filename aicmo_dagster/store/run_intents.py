@@ -43,33 +43,32 @@ class RunIntent:
     attempted_at: datetime
 
 
-def find_intent(connection: sa.Connection, intent_id: str) -> RunIntent | None:
-    """The intent, if there is one of that id."""
-    return _one(connection, _INTENTS.id == intent_id)
-
-
 def begin_intent(connection: sa.Connection, intent: RunIntent) -> RunIntent | None:
-    """`intent` is launching; or the other one that is, and then nothing changes.
+    """`intent` is launching; or what stands in its way, and then nothing changes.
 
-    Commit durably before Dagster is asked.
+    That is another intent of the campaign that is launching, or the same one, unless it has started
+    nothing. Commit durably before Dagster is asked.
     """
     take_turn(connection, f"runs of {intent.campaign}")
+    known = _one(connection, _INTENTS.id == intent.id)
+    same = known and (known.campaign, known.action) == (intent.campaign, intent.action)
+    if known is not None and not (same and known.state == REFUSED):
+        return known
     launching = (_INTENTS.campaign == intent.campaign) & (_INTENTS.state == LAUNCHING)
     other = _one(connection, launching)
-    if other is not None and other.id != intent.id:
-        return other
-    put_row(connection, run_intents, **vars(intent))
-    return None
+    if other is None:
+        put_row(connection, run_intents, **vars(intent))
+    return other
 
 
-def settle_intent(connection: sa.Connection, intent_id: str, run_id: str | None) -> None:
+def settle_intent(connection: sa.Connection, intent_id: str, run_id: str | None) -> bool:
     """The intent has started the run `run_id`; without one, nothing was started.
 
-    An intent that has its run keeps it.
+    An intent that has its run keeps it. Tells whether this changed anything.
     """
     values = {"state": LAUNCHED if run_id else REFUSED, "run_id": run_id}
     unsettled = (_INTENTS.id == intent_id) & (_INTENTS.state != LAUNCHED)
-    connection.execute(sa.update(run_intents).where(unsettled).values(values))
+    return connection.execute(sa.update(run_intents).where(unsettled).values(values)).rowcount > 0
 
 
 def _one(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> RunIntent | None:
