@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from ipaddress import ip_network
 
 from fastapi import APIRouter, FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from aicmo_dagster.api import (
@@ -22,11 +23,13 @@ from aicmo_dagster.api import (
     webhooks,
 )
 from aicmo_dagster.api.description import Described
+from aicmo_dagster.api.guard import LARGEST_BODY, Guard
 from aicmo_dagster.api.logs import log_as_json
 from aicmo_dagster.api.metrics import Figures
 from aicmo_dagster.api.observation import Observed
 from aicmo_dagster.api.problems import add_problem_handlers, answers
 from aicmo_dagster.api.public import PublicService
+from aicmo_dagster.api.rates import Rates
 from aicmo_dagster.api.recorder import Recorder
 from aicmo_dagster.api.runs import Runs
 from aicmo_dagster.api.service import BASE, Service, Uses
@@ -69,7 +72,7 @@ def create_app(settings: Settings) -> FastAPI:
         workspace.database.close()
 
     app = Described(title="AICMO", docs_url=None, redoc_url=None, lifespan=lifespan)
-    app.state.service = Service(workspace, uses)
+    app.state.service = Service(workspace, uses, Rates(settings.api_rate))
     app.state.runs = runs
     app.state.figures = Figures(workspace.database)
     app.include_router(service.router())
@@ -77,7 +80,16 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(public)
     app.include_router(rest_router())
     add_problem_handlers(app)
+    app.add_middleware(Guard)
     app.add_middleware(Observed)
+    if settings.api_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.api_origins.split(),
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-Match"],
+            expose_headers=["ETag", "Location", "RateLimit", "Retry-After"],
+        )
     if proxies:
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=proxies)
     return app
@@ -85,7 +97,11 @@ def create_app(settings: Settings) -> FastAPI:
 
 def rest_router() -> APIRouter:
     """The REST API: one router a subject, all of them behind a token."""
-    rest = APIRouter(prefix=BASE, responses=answers(401, 403, 422, 503))
+    rest = APIRouter(
+        prefix=BASE,
+        responses=answers(401, 403, 413, 422, 429, 503),
+        max_body_size=LARGEST_BODY,
+    )
     for subject in (auth, campaigns, executions, health, leads, standing, webhooks):
         rest.include_router(subject.router)
     return rest

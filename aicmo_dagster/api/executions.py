@@ -7,10 +7,11 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
 
 from aicmo_dagster.api.access import Operator, Principal, Viewer
+from aicmo_dagster.api.once import IdempotencyKey
 from aicmo_dagster.api.problems import Refusal, answers
 from aicmo_dagster.api.runs import Action, Run, Runs, Step
 from aicmo_dagster.api.service import BASE, Now, Work
@@ -33,14 +34,6 @@ def opened_runs(request: Request) -> Runs:
 
 
 Dagster = Annotated[Runs, Depends(opened_runs)]
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        min_length=1,
-        max_length=255,
-        description="The same key again is the same request: it starts nothing more.",
-    ),
-]
 
 
 class Started(BaseModel):

@@ -36,7 +36,7 @@ JOBS: dict[Action, tuple[str, tuple[str, ...]]] = {
 INTENT_TAG = "aicmo/intent"
 PARTITION_TAG = "dagster/partition"
 SETTLED = timedelta(minutes=2)
-"""After this, a launch whose answer was lost can no longer appear."""
+"""Far beyond what a launch is waited for."""
 
 _ASKING_SECONDS = 30.0
 _STATES = {
@@ -107,10 +107,16 @@ class Run:
 
 
 class Runs:
-    """The runs of one installation. Dagster's storage is opened when it is first needed."""
+    """The runs of one installation. Dagster's storage is opened when it is first needed.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        settings: Of the installation.
+        settled: After this, a launch whose answer was lost can no longer appear.
+    """
+
+    def __init__(self, settings: Settings, settled: timedelta = SETTLED) -> None:
         self._settings = settings
+        self.settled = settled
         self._opening = threading.Lock()
         self._opened: dg.DagsterInstance | None = None
 
@@ -128,7 +134,7 @@ class Runs:
 
         Raises:
             Unreachable: If nothing was started.
-            Unanswered: If nobody knows; `find` tells, by SETTLED at the latest.
+            Unanswered: If nobody knows; `find` tells, when `settled` has passed at the latest.
         """
         with self._storage() as instance:
             if not instance.has_dynamic_partition(CAMPAIGN_PARTITIONS, campaign):
@@ -154,7 +160,7 @@ class Runs:
 
     def find(self, intent_id: str) -> str | None:
         """The run that the intent has started, if it has."""
-        self._remove_stillborn(intent_id, datetime.now(UTC) - SETTLED)
+        self._remove_stillborn(intent_id, datetime.now(UTC) - self.settled)
         with self._storage() as instance:
             found = instance.get_runs(dg.RunsFilter(tags={INTENT_TAG: intent_id}))
         started = [run for run in found if run.status != dg.DagsterRunStatus.NOT_STARTED]
@@ -167,7 +173,7 @@ class Runs:
             found = [_run(record) for record in instance.get_run_records(own)]
             stillborn = dg.DagsterRunStatus.NOT_STARTED
             waiting = {r.run_id for r in instance.get_runs(own) if r.status == stillborn}
-        lost = datetime.now(UTC) - SETTLED
+        lost = datetime.now(UTC) - self.settled
         return [run for run in found if run.id not in waiting or run.created_at > lost]
 
     def read(self, run_id: str) -> tuple[Run, list[Step]] | None:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from aicmo_dagster.api.access import Principal
 from aicmo_dagster.api.problems import Refusal
-from aicmo_dagster.api.runs import SETTLED, Action, Runs, Unanswered, Unreachable
+from aicmo_dagster.api.runs import Action, Runs, Unanswered, Unreachable
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store import run_intents
 from aicmo_dagster.store.audit import record_change
@@ -40,8 +40,8 @@ class Start:
         """The id of the run that the request has started, now or the first time.
 
         Raises:
-            Refusal: 409 while another run goes or is being started; 422 if the key stands for
-                another request; 503 if nothing was started, or nobody knows yet.
+            Refusal: 409 while another run goes or is being started; 503 if nothing was started, or
+                nobody knows yet.
         """
         intent = self._intent(idempotency_key)
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -50,12 +50,10 @@ class Start:
                 known = run_intents.begin_intent(connection, intent)
             if known is None:
                 return self._launch(intent)
-            if known.id == intent.id:
-                self._require_same(intent, known)
-                if known.state == LAUNCHED:
-                    return str(known.run_id)
+            if known.state == LAUNCHED:
+                return str(known.run_id)
             run_id = self._dagster.find(known.id)
-            if run_id or datetime.now(UTC) - known.attempted_at > SETTLED:
+            if run_id or datetime.now(UTC) - known.attempted_at > self._dagster.settled:
                 self._settle(known, run_id)
             elif time.monotonic() > deadline:
                 raise self._impatient(intent, known)
@@ -65,14 +63,10 @@ class Start:
     def _intent(self, idempotency_key: str | None) -> RunIntent:
         name, now = secrets.token_hex(16), datetime.now(UTC)
         if idempotency_key is not None:
-            named = f"{self._principal.token_id}\x1f{idempotency_key}".encode()
-            name = hashlib.sha256(named).hexdigest()[:32]
+            named = (self._principal.token_id, self._key, self._action, idempotency_key)
+            name = hashlib.sha256("\x1f".join(named).encode()).hexdigest()[:32]
         who = self._principal.who
         return RunIntent(name, self._key, self._action, LAUNCHING, None, who, now, now)
-
-    def _require_same(self, intent: RunIntent, known: RunIntent) -> None:
-        if (known.campaign, known.action) != (intent.campaign, intent.action):
-            raise Refusal(422, "this Idempotency-Key stands for another request")
 
     def _impatient(self, intent: RunIntent, known: RunIntent) -> Refusal:
         """What is told after a wait in vain for another request, or for an earlier try of it."""

@@ -51,8 +51,7 @@ def begin_intent(connection: sa.Connection, intent: RunIntent) -> RunIntent | No
     """
     take_turn(connection, f"runs of {intent.campaign}")
     known = _one(connection, _INTENTS.id == intent.id)
-    same = known and (known.campaign, known.action) == (intent.campaign, intent.action)
-    if known is not None and not (same and known.state == REFUSED):
+    if known is not None and known.state != REFUSED:
         return known
     launching = (_INTENTS.campaign == intent.campaign) & (_INTENTS.state == LAUNCHING)
     other = _one(connection, launching)
