@@ -40,13 +40,11 @@ def _without_values(
     _logger: object, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
     """An exception's type and places, and not its text."""
-    event.pop("exc_info", None)
-    record = event.get("_record")
-    if record is not None and record.exc_info and (error := record.exc_info[1]):
+    found = event.pop("exc_info", None)
+    if found and (error := found[1]):
         event["error"] = type(error).__name__
         event["at"] = [
             f"{frame.filename}:{frame.lineno} {frame.name}"
             for frame in traceback.extract_tb(error.__traceback__)
         ]
-        record.exc_text = None
     return event

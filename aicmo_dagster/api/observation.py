@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
 from aicmo_dagster.api.metrics import REQUEST_SECONDS
+from aicmo_dagster.api.service import BASE
 
 REQUEST_ID = "X-Request-ID"
 UNMATCHED = "unmatched"
@@ -65,6 +66,8 @@ def _observe(scope: Scope, status: int, seconds: float) -> None:
     # The template, never the path: that may hold a recipient's token.
     route = getattr(scope.get("route"), "path", UNMATCHED)
     method = scope["method"] if route != UNMATCHED else "any"
+    if route != UNMATCHED and scope["path"].startswith(BASE):
+        route = BASE + route  # an included router does not tell what it was included under
     REQUEST_SECONDS.labels(method, route, str(status)).observe(seconds)
     if status >= 500 or not route.startswith(_RECIPIENTS):
         told = {"method": method, "route": route, "status": status, "seconds": round(seconds, 6)}

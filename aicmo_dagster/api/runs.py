@@ -270,9 +270,10 @@ _STEP_STATES = {"IN_PROGRESS": "running", "SUCCESS": "finished", "FAILURE": "fai
 
 
 def _steps(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[Step]:
-    """The steps that the run has planned, with what became of them."""
+    """The stages that the run has planned, else its steps, with what became of them."""
     plan = run.execution_plan_snapshot_id
-    keys = instance.get_execution_plan_snapshot(plan).step_keys_to_execute if plan else []
+    planned = instance.get_execution_plan_snapshot(plan).step_keys_to_execute if plan else []
+    keys = [stage for stage in STAGES if stage in planned] or planned
     known = {stats.step_key: stats for stats in instance.get_run_step_stats(run.run_id)}
     after = "skipped" if run.is_finished else "waiting"
     return [
@@ -284,7 +285,7 @@ def _steps(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[Step]:
             started_at=_instant(known[key].start_time) if key in known else None,
             ended_at=_instant(known[key].end_time) if key in known else None,
         )
-        for key in sorted(keys, key=lambda key: STAGES.index(key) if key in STAGES else 0)
+        for key in keys
     ]
 
 

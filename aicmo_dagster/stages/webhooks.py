@@ -18,6 +18,12 @@ BATCH = 20
 MOST = 2_000
 """Attempts in one go; what is left is due the next time."""
 
+LONGEST = timedelta(days=5)
+"""How long is tried at all: what waits behind others is tried less often than it may be."""
+
+LATER = timedelta(hours=1)
+"""When others of the webhook are tried after one of them was given up."""
+
 KEPT = timedelta(days=30)
 """How long a delivery is remembered once it has arrived."""
 
@@ -69,9 +75,14 @@ class _Go:
             self._receivers[name] = receiver
 
     def _put_off(self, delivery: Delivery) -> None:
+        """It waits with the one that failed just now, unless that has been so for long."""
+        gives_up = self._clock() - delivery.since > LONGEST
         with self._workspace.database.write() as connection:
-            webhooks.put_off(connection, [delivery.key], self._failing[delivery.webhook])
-        self.states["due_later"] += 1
+            if gives_up:
+                webhooks.record_failure(connection, delivery.key, "the receiver fails", None)
+            else:
+                webhooks.put_off(connection, [delivery.key], self._failing[delivery.webhook])
+        self.states["dead" if gives_up else "due_later"] += 1
 
     def _deliver(self, delivery: Delivery) -> None:
         outcome = self._receivers[delivery.webhook].deliver(delivery.key, delivery.document)
@@ -85,9 +96,10 @@ class _Go:
             webhooks.record_failure(connection, delivery.key, outcome.reason, again_at)
             if outcome.state == "refused":
                 webhooks.disable(connection, delivery.webhook, outcome.reason, now)
-        self._failing[delivery.webhook] = again_at or now
+        self._failing[delivery.webhook] = again_at or now + LATER
         self.states["due_later" if again_at else "dead"] += 1
 
     def _again_at(self, delivery: Delivery, outcome: Outcome, now: datetime) -> datetime | None:
         wait = next_wait(delivery.key, delivery.attempts, outcome.wait)
-        return now + wait if wait and outcome.state == "failed" else None
+        in_time = now - delivery.since <= LONGEST
+        return now + wait if wait and in_time and outcome.state == "failed" else None

@@ -81,12 +81,13 @@ class Occurrence:
 
 @dataclass(frozen=True)
 class Delivery:
-    """What a worker is to deliver now."""
+    """What a worker is to deliver now; `since` is from when it was due first."""
 
     key: str
     webhook: str
     document: dict[str, Any]
     attempts: int
+    since: datetime
 
 
 def any_wants(connection: sa.Connection, event: Event, campaign: str | None = None) -> bool:
@@ -177,7 +178,8 @@ def claim_due(
     keys = [row.key for row in rows]
     _change(connection, keys, attempts=_DELIVERIES.attempts + 1, next_attempt_at=now + LEASE)
     return [
-        Delivery(row.key, row.webhook, json.loads(row.document), row.attempts + 1) for row in rows
+        Delivery(row.key, row.webhook, json.loads(row.document), row.attempts + 1, row.created_at)
+        for row in rows
     ]
 
 
@@ -200,9 +202,9 @@ def put_off(connection: sa.Connection, keys: Sequence[str], until: datetime) -> 
 
 
 def resend(connection: sa.Connection, webhook_id: str, key: str, now: datetime) -> bool:
-    """The delivery is due again, under the same key, with all attempts; whether there is one."""
+    """The delivery is due anew, under the same key, with all attempts; whether there is one."""
     theirs = (_DELIVERIES.webhook == webhook_id, _DELIVERIES.key == key)
-    values = {"state": DUE, "next_attempt_at": now, "attempts": 0, "error": None}
+    values = {"state": DUE, "created_at": now, "next_attempt_at": now, "attempts": 0, "error": None}
     statement = sa.update(webhook_deliveries).where(*theirs).values(values)
     return connection.execute(statement).rowcount > 0
 

@@ -9,22 +9,21 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import dagster as dg
-
-from aicmo_dagster.api.runs import JOBS
-from aicmo_dagster.definitions import defs
 
 
 @dataclass
 class StandIn:
     """What it does next: `faults` are taken from the front, and none is an honest launch.
 
-    ``before``: the connection breaks before anything is stored; ``after``: once the run is queued;
-    ``between``: once the run is stored and not queued; ``error``: an answer that nothing works.
+    The connection breaks ``before`` anything is stored, ``between`` storing the run and starting
+    it, or ``after`` that; ``error`` is an answer that nothing is started.
     """
 
     instance: dg.DagsterInstance
@@ -36,17 +35,21 @@ class StandIn:
     def runs(self) -> list[dg.DagsterRun]:
         return list(self.instance.get_runs())
 
-    def end(self, run_id: str, status: dg.DagsterRunStatus) -> None:
-        """The run has ended so."""
+    def end(self, run_id: str, *, well: bool = True) -> None:
+        """The run has ended."""
         run = self.instance.get_run_by_id(run_id)
         assert run
-        if status == dg.DagsterRunStatus.SUCCESS:
-            event_type = dg.DagsterEventType.RUN_SUCCESS
-        else:
-            event_type = dg.DagsterEventType.RUN_FAILURE
-        self.instance.handle_run_event(
-            run_id, dg.DagsterEvent(event_type.value, run.job_name), 1_800_000_000.0
-        )
+        kinds = dg.DagsterEventType
+        kind = kinds.RUN_SUCCESS if well else kinds.RUN_FAILURE
+        event = dg.DagsterEvent(kind.value, run.job_name)
+        self.instance.handle_run_event(run_id, event, datetime.now(UTC))
+
+    def add(self, job: str, tags: dict[str, str], *, started: bool = True) -> str:
+        """A run of the job is stored; gives its id."""
+        states = dg.DagsterRunStatus
+        status = states.STARTING if started else states.NOT_STARTED
+        run = dg.DagsterRun(job_name=job, run_id=str(uuid4()), status=status, tags=tags)
+        return self.instance.add_run(run).run_id
 
     def answer(self, variables: dict[str, Any]) -> dict[str, Any] | None:
         """The data of the answer; none if the connection breaks."""
@@ -57,22 +60,15 @@ class StandIn:
                 return {"launchPipelineExecution": {"__typename": "PipelineNotFoundError"}}
             if fault == "before":
                 return None
-            run_id = self._store(variables["params"], queued=fault != "between")
+            run_id = self._store(variables["params"], started=fault != "between")
             if fault:
                 return None
         launched = {"__typename": "LaunchRunSuccess", "run": {"runId": run_id}}
         return {"launchPipelineExecution": launched}
 
-    def _store(self, params: dict[str, Any], *, queued: bool) -> str:
-        name = params["selector"]["pipelineName"]
-        assert name in {job for job, _ in JOBS.values()}
-        states = dg.DagsterRunStatus
-        run = self.instance.create_run_for_job(
-            defs.resolve_job_def(name),
-            tags={tag["key"]: tag["value"] for tag in params["executionMetadata"]["tags"]},
-            status=states.QUEUED if queued else states.NOT_STARTED,
-        )
-        return run.run_id
+    def _store(self, params: dict[str, Any], *, started: bool) -> str:
+        tags = {tag["key"]: tag["value"] for tag in params["executionMetadata"]["tags"]}
+        return self.add(params["selector"]["pipelineName"], tags, started=started)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from aicmo_dagster.settings import Settings
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.campaigns import apply_campaign
 from aicmo_dagster.store.frames import replace_frame
+from aicmo_dagster.store.heartbeats import CLOCK, beat
 from aicmo_dagster.store.tokens import ROLES, Role, create_token
 from aicmo_dagster_tests.api.servers import serving
 from aicmo_dagster_tests.samples import NOON, SECRET, campaign, raw_leads
@@ -62,6 +63,8 @@ def running_rest(home: Path, database_url: str, **changes: Any) -> Iterator[Rest
         for key in ("spring", "autumn"):
             apply_campaign(connection, campaign(key), {}, home, NOON)
         replace_frame(connection, "raw_leads", "spring", raw_leads(LEADS))
+        # As if a daemon ran for as long as any test does.
+        beat(connection, CLOCK, datetime.now(UTC) + timedelta(hours=1))
     tokens: dict[str, str] = {}
     with serving(app) as address, httpx.Client(base_url=address, trust_env=False) as client:
         rest = Rest(app, client, workspace, tokens)

@@ -29,7 +29,6 @@ from aicmo_dagster_tests.conftest import NewDatabase
 from aicmo_dagster_tests.samples import NOON
 
 EXECUTE = "/campaigns/spring/execute/full-pipeline"
-SUCCESS = dg.DagsterRunStatus.SUCCESS
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +88,7 @@ def test_a_run_is_queued_for_the_campaign_and_told_of(rest: Rest, dagster: Stand
     assert run.tags["dagster/partition"] == "spring"
     assert dagster.instance.has_dynamic_partition("campaigns", "spring")
     told = rest.client.get(answer.headers["Location"], headers=bearer(rest)).json()
-    assert (told["state"], told["campaigns"], told["progress"]) == ("queued", ["spring"], 0)
+    assert (told["state"], told["campaigns"], told["progress"]) == ("starting", ["spring"], 0)
     with rest.workspace.database.read() as connection:
         (change,) = list_changes(connection, 1)
     assert (change.action, change.subject) == ("run.start", run.run_id)
@@ -106,7 +105,7 @@ def test_while_one_goes_another_is_refused_with_its_id(rest: Rest, dagster: Stan
     assert (second.status_code, second.json()["run_id"]) == (409, first)
     assert second.json()["type"] == "run-in-progress"
     assert execute(rest, path="/campaigns/autumn/execute/score").status_code == 202
-    dagster.end(first, SUCCESS)
+    dagster.end(first)
     assert execute(rest).status_code == 202
     assert len(dagster.runs()) == 3
 
@@ -128,7 +127,7 @@ def test_a_key_stands_for_one_run_however_often_and_however_late_it_comes(
     key = fresh()
     answers = at_once(rest, [key] * 4)
     (run,) = dagster.runs()
-    dagster.end(run.run_id, SUCCESS)
+    dagster.end(run.run_id)
     answers.append(execute(rest, key))
     assert {each.status_code for each in answers} == {202}
     assert {each.json()["run_id"] for each in answers} == {run.run_id}
@@ -156,7 +155,7 @@ def test_what_broke_off_is_started_once_it_is_certain_that_it_was_not(
     again = execute(rest, key if same else fresh())
     (run,) = dagster.runs()
     assert (again.status_code, again.json()["run_id"]) == (202, run.run_id)
-    assert run.status == dg.DagsterRunStatus.QUEUED
+    assert run.status == dg.DagsterRunStatus.STARTING
 
 
 def test_what_broke_off_and_appears_late_is_found_and_not_started_again(
@@ -166,14 +165,10 @@ def test_what_broke_off_and_appears_late_is_found_and_not_started_again(
     key = fresh()
     assert execute(rest, key).status_code == 503
     late = intent_of_launch(rest)
-    run = dagster.instance.create_run_for_job(
-        defs.resolve_job_def("full_pipeline_job"),
-        tags={INTENT_TAG: late, "dagster/partition": "spring"},
-        status=dg.DagsterRunStatus.QUEUED,
-    )
+    run_id = dagster.add("full_pipeline_job", {INTENT_TAG: late, "dagster/partition": "spring"})
     other = execute(rest)
-    assert (other.status_code, other.json()["run_id"]) == (409, run.run_id)
-    assert execute(rest, key).json()["run_id"] == run.run_id
+    assert (other.status_code, other.json()["run_id"]) == (409, run_id)
+    assert execute(rest, key).json()["run_id"] == run_id
     assert len(dagster.runs()) == 1
 
 
@@ -236,7 +231,7 @@ def test_a_run_tells_its_stages_and_why_it_failed(rest: Rest, dagster: StandIn) 
         record_failure(
             connection, "spring", "scored_leads", run_id=run_id, failure="no columns", **times
         )
-    dagster.end(run_id, dg.DagsterRunStatus.FAILURE)
+    dagster.end(run_id, well=False)
     told = rest.ask("viewer", "GET", f"/runs/{run_id}").json()
     assert (told["state"], told["failure"]) == ("failed", "scored_leads: no columns")
     assert [(each["stage"], each["state"]) for each in told["stages"]][:2] == [
@@ -250,12 +245,10 @@ def test_a_run_tells_its_stages_and_why_it_failed(rest: Rest, dagster: StandIn) 
 def test_a_run_of_another_campaign_is_no_run_to_a_limited_token(
     rest: Rest, dagster: StandIn
 ) -> None:
-    run = dagster.instance.create_run_for_job(
-        defs.resolve_job_def("full_pipeline_job"), tags={"dagster/partition": "autumn"}
-    )
-    assert rest.ask("viewer", "GET", f"/runs/{run.run_id}").status_code == 200
-    assert rest.ask("limited", "GET", f"/runs/{run.run_id}").status_code == 404
-    assert rest.ask("limited", "POST", f"/runs/{run.run_id}/cancel").status_code == 404
+    run_id = dagster.add("full_pipeline_job", {"dagster/partition": "autumn"})
+    assert rest.ask("viewer", "GET", f"/runs/{run_id}").status_code == 200
+    assert rest.ask("limited", "GET", f"/runs/{run_id}").status_code == 404
+    assert rest.ask("limited", "POST", f"/runs/{run_id}/cancel").status_code == 404
     assert rest.ask("viewer", "GET", f"/runs/{uuid4()}").status_code == 404
 
 
