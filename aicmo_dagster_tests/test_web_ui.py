@@ -20,7 +20,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from aicmo_dagster.api.service import BASE
-from aicmo_dagster.cli.demo import KEY, SAMPLE
+from aicmo_dagster.cli.demo import SAMPLE
 from aicmo_dagster.domain.schemas import STAGES
 from aicmo_dagster_tests.outcomes import SOURCE, outcomes_csv
 from aicmo_dagster_tests.samples import campaign_document
@@ -36,6 +36,7 @@ QUIET = [
     "--disable-component-update",
     "--disable-sync",
 ]
+KEY = "nordic-revops"
 PATIENCE = 60_000
 """Milliseconds that the slowest of small machines may take for a page."""
 
