@@ -12,14 +12,18 @@ from fastapi.middleware.cors import CORSMiddleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from aicmo_dagster.api import (
+    audit,
     auth,
     campaigns,
     executions,
+    handoffs,
     health,
     hooks,
     leads,
     metrics,
+    models,
     standing,
+    suppressions,
     webhooks,
 )
 from aicmo_dagster.api.description import Described
@@ -102,7 +106,8 @@ def rest_router() -> APIRouter:
         responses=answers(401, 403, 413, 422, 429, 503),
         max_body_size=LARGEST_BODY,
     )
-    for subject in (auth, campaigns, executions, health, leads, standing, webhooks):
+    subjects = (auth, campaigns, executions, standing, leads, handoffs, models, suppressions)
+    for subject in (*subjects, webhooks, audit, health):
         rest.include_router(subject.router)
     return rest
 

@@ -1,14 +1,13 @@
 """Endpoints of how a campaign stands and when it runs. Not here: starting runs (`executions`)."""
 
 from datetime import datetime
-from typing import Annotated
 
 from cronsim import CronSim
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from aicmo_dagster.api.access import Operator, Viewer
-from aicmo_dagster.api.campaigns import etag
+from aicmo_dagster.api.campaigns import IfMatch, campaign_to_change, etag
 from aicmo_dagster.api.executions import Dagster
 from aicmo_dagster.api.problems import Refusal, answers
 from aicmo_dagster.api.runs import Run
@@ -18,7 +17,7 @@ from aicmo_dagster.domain.schedules import SCHEDULED, next_ticks
 from aicmo_dagster.stages.inputs import StageInputs, inputs_of
 from aicmo_dagster.stages.status import StageStatus, status
 from aicmo_dagster.store.audit import record_change
-from aicmo_dagster.store.campaigns import apply_campaign, campaign_to_change
+from aicmo_dagster.store.campaigns import apply_campaign
 from aicmo_dagster.store.results import StageState
 
 router = APIRouter(prefix="/campaigns/{key}", tags=["campaigns"])
@@ -117,16 +116,14 @@ def change_schedule(
     work: Work,
     now: Now,
     response: Response,
-    if_match: Annotated[str | None, Header(description="The campaign's ETag.")] = None,
+    if_match: IfMatch = None,
 ) -> Scheduled:
     """What is given of the schedule takes the place of what stood there; null takes a cron away.
 
     The document gets a new version, and ticks count from now on.
     """
     with work.database.write() as connection:
-        stored = campaign_to_change(connection, key)
-        if if_match is not None and if_match != etag(stored):
-            raise Refusal(412, "the campaign was changed since", headers={"ETag": etag(stored)})
+        stored = campaign_to_change(connection, key, if_match)
         before = stored.campaign.schedule
         if stored.state != "active":
             raise Refusal(409, f"campaign {key!r} is archived; apply its document to bring it back")

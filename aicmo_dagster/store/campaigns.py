@@ -102,14 +102,11 @@ def load_campaign(
     )
 
 
-def campaign_to_change(connection: sa.Connection, key: str) -> StoredCampaign:
-    """The campaign in its current version; who else would change it waits for the caller.
-
-    Raises:
-        NotFound: If there is no such campaign.
-    """
-    _row(connection, key, lock=True)
-    return load_campaign(connection, key)
+def lock_campaign(connection: sa.Connection, key: str) -> StoredCampaign | None:
+    """The campaign as it is until the end of this transaction; none if there is none."""
+    query = sa.select(campaigns.c.campaign).where(campaigns.c.campaign == key)
+    found = connection.execute(query.with_for_update()).one_or_none()
+    return None if found is None else load_campaign(connection, key)
 
 
 def list_campaigns(
