@@ -10,6 +10,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from aicmo_dagster.api.access import Viewer
+from aicmo_dagster.api.problems import answers
 from aicmo_dagster.api.service import Now, Work
 from aicmo_dagster.stages.health import State, examine
 
@@ -50,9 +51,7 @@ async def live() -> Life:
     return Life()
 
 
-@router.get(
-    "/health", responses={503: {"description": "Something does not work.", "model": HealthDetail}}
-)
+@router.get("/health", responses={503: {**answers(503)[503], "model": HealthDetail}})
 def health(_: Viewer, work: Work, now: Now, response: Response) -> HealthDetail:
     """Every part with its state and age, as `aicmo doctor` tells; 503 if one does not work."""
     found = examine(work.settings, work.database, now)

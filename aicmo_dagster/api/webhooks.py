@@ -3,13 +3,14 @@
 Not here: what is told (`store.webhooks`), or delivering it (`stages.webhooks`).
 """
 
+import re
 import secrets
 from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from aicmo_dagster.api.access import Admin, Principal
@@ -25,9 +26,14 @@ from aicmo_dagster.store.webhooks import ACTIVE, Event, Webhook
 router = APIRouter(prefix="/webhooks", tags=["webhooks"])
 
 
+WebhookId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_]{1,64}$", examples=["wh_8c1f0b52d1e94b7f"])]
+DeliveryKey = Annotated[str, Path(pattern=r"^[A-Za-z0-9_]{1,64}$")]
+
+
 def _is_web_address(url: str) -> str:
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    visible = re.fullmatch(r"[!-~]+", url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not visible:
         raise ValueError("an http or https URL")
     if parts.username or parts.password:
         raise ValueError("a URL without a user and a password")
@@ -128,20 +134,22 @@ def create(
 
 
 @router.get("/{id}", responses=answers(404))
-def read(id: str, principal: Admin, work: Work) -> WebhookDetail:
+def read(id: WebhookId, principal: Admin, work: Work) -> WebhookDetail:
     """One webhook."""
     return _detail(_known(id, principal, work))
 
 
 @router.get("/{id}/secret", responses=answers(404))
-def read_secret(id: str, principal: Admin, work: Work) -> WebhookSecret:
+def read_secret(id: WebhookId, principal: Admin, work: Work) -> WebhookSecret:
     """What the receiver verifies events with."""
     hook = _known(id, principal, work)
     return WebhookSecret(secret=subscription_secret(work.settings.secret_key(), hook.id))
 
 
 @router.put("/{id}", responses=answers(404))
-def change(id: str, wanted: WebhookWanted, principal: Admin, work: Work, now: Now) -> WebhookDetail:
+def change(
+    id: WebhookId, wanted: WebhookWanted, principal: Admin, work: Work, now: Now
+) -> WebhookDetail:
     """The webhook is as the request says; what is due waits while it is disabled."""
     _require_within(principal, wanted)
     before = _known(id, principal, work)
@@ -169,7 +177,7 @@ def change(id: str, wanted: WebhookWanted, principal: Admin, work: Work, now: No
 
 
 @router.delete("/{id}", status_code=204, responses=answers(404))
-def remove(id: str, principal: Admin, work: Work, now: Now) -> None:
+def remove(id: WebhookId, principal: Admin, work: Work, now: Now) -> None:
     """Nobody is told there any more, and what was due is forgotten."""
     hook = _known(id, principal, work)
     with work.database.write() as connection:
@@ -180,7 +188,7 @@ def remove(id: str, principal: Admin, work: Work, now: Now) -> None:
 
 @router.get("/{id}/deliveries", responses=answers(404))
 def list_deliveries(
-    id: str,
+    id: WebhookId,
     principal: Admin,
     work: Work,
     state: Annotated[
@@ -199,7 +207,7 @@ def list_deliveries(
 
 
 @router.post("/{id}/deliveries/{delivery}/resend", status_code=202, responses=answers(404))
-def resend(id: str, delivery: str, principal: Admin, work: Work, now: Now) -> None:
+def resend(id: WebhookId, delivery: DeliveryKey, principal: Admin, work: Work, now: Now) -> None:
     """It is due again at once, under the same id and with all its attempts."""
     _known(id, principal, work)
     with work.database.write() as connection:
