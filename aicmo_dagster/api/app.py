@@ -11,7 +11,16 @@ from fastapi import APIRouter, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from aicmo_dagster.api import audit, auth, campaigns, handoffs, leads, models, suppressions
+from aicmo_dagster.api import (
+    audit,
+    auth,
+    campaigns,
+    handoffs,
+    leads,
+    models,
+    suppressions,
+    transfers,
+)
 from aicmo_dagster.api.description import Described
 from aicmo_dagster.api.guard import LARGEST_BODY, Guard
 from aicmo_dagster.api.problems import add_problem_handlers, answers
@@ -81,7 +90,7 @@ def rest_router() -> APIRouter:
         responses=answers(401, 403, 413, 422, 429, 503),
         max_body_size=LARGEST_BODY,
     )
-    for subject in (auth, campaigns, leads, handoffs, models, suppressions, audit):
+    for subject in (auth, campaigns, transfers, leads, handoffs, models, suppressions, audit):
         rest.include_router(subject.router)
     return rest
 
