@@ -1,6 +1,6 @@
 """The application: its endpoints, and what runs beside them while it serves.
 
-Not here: the endpoints (`public`), or listening on a port (`cli.api`).
+Not here: the endpoints (`public` and one module a subject), or listening on a port (`cli.api`).
 """
 
 from collections.abc import AsyncIterator
