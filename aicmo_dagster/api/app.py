@@ -1,6 +1,6 @@
 """The application: its endpoints, and what runs beside them while it serves.
 
-Not here: the endpoints (`public`), or listening on a port (`cli.api`).
+Not here: the endpoints (`public` and one module a subject), or listening on a port (`cli.api`).
 """
 
 from collections.abc import AsyncIterator
@@ -24,6 +24,7 @@ from aicmo_dagster.api import (
     models,
     standing,
     suppressions,
+    transfers,
     webhooks,
 )
 from aicmo_dagster.api.description import Described
@@ -106,8 +107,8 @@ def rest_router() -> APIRouter:
         responses=answers(401, 403, 413, 422, 429, 503),
         max_body_size=LARGEST_BODY,
     )
-    subjects = (auth, campaigns, executions, standing, leads, handoffs, models, suppressions)
-    for subject in (*subjects, webhooks, audit, health):
+    subjects = (auth, campaigns, executions, standing, transfers, leads, handoffs, models)
+    for subject in (*subjects, suppressions, webhooks, audit, health):
         rest.include_router(subject.router)
     return rest
 

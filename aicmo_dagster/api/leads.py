@@ -109,8 +109,8 @@ class Override(BaseModel):
 
     action: str = Field(
         max_length=100,
-        description="qualify, reject, route:SEQUENCE, pause, resume, withdraw, or "
-        "withdraw:verdict, withdraw:route, withdraw:pace.",
+        description="qualify, reject, route:SEQUENCE, pause, resume, withdraw, or, for a part of "
+        "it, withdraw:verdict, withdraw:route or withdraw:pace.",
         examples=["qualify"],
     )
     reason: Reason = Field(description="Why, for who asks later.", examples=["met her"])

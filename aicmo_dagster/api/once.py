@@ -7,6 +7,7 @@ Not here: how answers are kept (`store.api_requests`).
 """
 
 import hashlib
+import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -118,7 +119,9 @@ async def attempt(
     request: Request, work: Work, now: Now, idempotency_key: IdempotencyKey = None
 ) -> Attempt:
     """The request as one that is done once."""
-    digest = hashlib.sha256(request.url.query.encode() + b"\n" + await request.body())
+    # Keyed, since a body may be no more than an address.
+    sent = request.url.query.encode() + b"\n" + await request.body()
+    digest = hmac.new(work.settings.secret_key(), sent, hashlib.sha256)
     operation = f"{request.method} {request.url.path}"
     return Attempt(work, operation, idempotency_key, digest.hexdigest(), now)
 

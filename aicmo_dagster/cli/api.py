@@ -9,6 +9,7 @@ import uvicorn
 
 from aicmo_dagster.api.app import trusted_proxies
 from aicmo_dagster.api.logs import log_as_json
+from aicmo_dagster.api.rates import Rates
 from aicmo_dagster.settings import load_settings
 from aicmo_dagster.stages.workspace import open_workspace
 
@@ -21,6 +22,7 @@ def api(host: str, port: int, workers: int) -> None:
     """Serve the REST API, open pixels, links and the unsubscribe page; Ctrl-C stops."""
     settings = load_settings()
     trusted_proxies(settings.trusted_proxies)
+    Rates(settings.api_rate)
     settings.secret_key()
     with open_workspace(settings):  # so that workers find it made, and a fault is told once
         pass
