@@ -25,7 +25,7 @@ help: ## print this
 demo: $(VENV)/.installed ## run the sample campaign through all five stages, mail into a folder
 	$(VENV)/bin/aicmo demo
 
-dev: $(VENV)/.installed ## start the web UI and the daemon; Ctrl-C stops both
+dev: $(VENV)/.installed ## start the web UI, the daemon and the API; Ctrl-C stops all
 	$(VENV)/bin/aicmo dev
 
 test: $(VENV)/.installed-tools ## run every test

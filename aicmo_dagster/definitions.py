@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from aicmo_dagster.defs.announcements import ANNOUNCEMENT_SENSORS
 from aicmo_dagster.defs.assets import ASSETS
 from aicmo_dagster.defs.checks import CHECKS
 from aicmo_dagster.defs.engagement import (
@@ -18,7 +19,7 @@ defs = dg.Definitions(
     assets=[*ASSETS, score_model, *ENGAGEMENT_ASSETS],
     asset_checks=CHECKS,
     jobs=[*JOBS, train_job, *ENGAGEMENT_JOBS],
-    sensors=[*SENSORS, *ENGAGEMENT_SENSORS],
+    sensors=[*SENSORS, *ENGAGEMENT_SENSORS, *ANNOUNCEMENT_SENSORS],
     resources=RESOURCES,
     # A chain has nothing to run in parallel, and a process for each step costs twenty times more.
     executor=dg.in_process_executor,

@@ -237,3 +237,11 @@ def test_how_many_requests_at_once_is_a_setting(folder: Path) -> None:
 def test_a_number_of_requests_that_cannot_be_is_refused(folder: Path, given: str) -> None:
     with pytest.raises(BadInput, match=r"AICMO_APOLLO_AT_ONCE.*from 1 to 32"):
         load_settings({"AICMO_HOME": str(folder), "AICMO_APOLLO_AT_ONCE": given})
+
+
+def test_where_dagster_is_reached_is_a_setting(folder: Path) -> None:
+    settings = load_settings({"AICMO_HOME": str(folder), "AICMO_DAGSTER_URL": "https://d.example/"})
+
+    assert settings.dagster_url == "https://d.example"
+    assert load_settings(settings.process_environment()) == settings
+    assert load_settings({}).dagster_url == "http://127.0.0.1:3000"

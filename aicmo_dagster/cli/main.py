@@ -21,8 +21,11 @@ COMMANDS = {
     "model": ("aicmo_dagster.cli.model", "model"),
     "erase": ("aicmo_dagster.cli.erase", "erase"),
     "handoff": ("aicmo_dagster.cli.handoff", "handoff"),
+    "token": ("aicmo_dagster.cli.token", "token"),
     "api": ("aicmo_dagster.cli.api", "api"),
     "dev": ("aicmo_dagster.cli.dev", "dev"),
+    "hook": ("aicmo_dagster.cli.hook", "hook"),
+    "doctor": ("aicmo_dagster.cli.doctor", "doctor"),
 }
 """Command to its module and name; a module is imported when its command is used."""
 
@@ -82,3 +85,7 @@ def invoke(arguments: list[str]) -> int:
         )
         Console(stderr=True).print(text, markup=False, soft_wrap=True)
         return 1
+
+
+if __name__ == "__main__":
+    main()

@@ -2,7 +2,9 @@
 
 import dagster as dg
 
-campaign_partitions = dg.DynamicPartitionsDefinition(name="campaigns")
+from aicmo_dagster.settings import CAMPAIGN_PARTITIONS
+
+campaign_partitions = dg.DynamicPartitionsDefinition(name=CAMPAIGN_PARTITIONS)
 
 
 def register_campaign(instance: dg.DagsterInstance, key: str) -> None:

@@ -53,6 +53,7 @@ def campaign_clock(
         clock: The time.
     """
     instance, now = context.instance, clock.now()
+    stage_clock.beat(workspace, now)
     runs = _runs_of_keys(instance, stage_clock.open_run_keys(workspace))
     ended = {key: end for key, end in runs.items() if end is not None}
     stage_clock.settle(workspace, ended, now)

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from aicmo_dagster.domain.schedules import Tick, due_ticks, is_blacked_out
 from aicmo_dagster.domain.schemas import STAGES
 from aicmo_dagster.stages.workspace import Workspace
-from aicmo_dagster.store import ticks
+from aicmo_dagster.store import heartbeats, ticks
 from aicmo_dagster.store.due import campaigns_with_mail
 from aicmo_dagster.store.results import StageState, all_states, states_of
 
@@ -77,6 +77,12 @@ def open_run_keys(workspace: Workspace) -> set[str]:
     """The keys of runs that were asked for and have not ended, as far as is known."""
     with workspace.database.read() as connection:
         return {claimed.run_key for claimed in ticks.open_ticks(connection)}
+
+
+def beat(workspace: Workspace, now: datetime) -> None:
+    """The clock was looked at, which shows that daemon, code and database work together."""
+    with workspace.database.write() as connection:
+        heartbeats.beat(connection, heartbeats.CLOCK, now)
 
 
 def settle(workspace: Workspace, ended: Mapping[str, Ended], now: datetime) -> None:

@@ -19,6 +19,7 @@ from aicmo_dagster.store.events import (
 from aicmo_dagster.store.recipients import present_ids, recipient
 from aicmo_dagster.store.spool import Record, drain
 from aicmo_dagster.store.suppressions import suppress
+from aicmo_dagster.store.webhooks import Occurrence, announce
 
 Scope = Literal["everything", "campaign"]
 
@@ -47,6 +48,9 @@ def unsubscribe(
     key = f"{UNSUBSCRIBE}:{campaign}:{lead.lead_id}:{scope}"
     detail = {"scope": scope}
     add_event(connection, campaign, lead.lead_id, UNSUBSCRIBE, key, now, detail=detail)
+    data = {"campaign": campaign, "lead_id": lead.lead_id, "scope": scope}
+    told = Occurrence(f"{campaign}/{lead.lead_id}/{scope}", data, (campaign,), lead.lead_id)
+    announce(connection, "lead.unsubscribed", [told], now)
     if scope == "everything" and lead.address:
         hashed = address_key(secret_key, lead.address)
         suppress(connection, "address", hashed, "unsubscribed by link", "recipient", now)

@@ -42,6 +42,20 @@ class StageState:
         return self.succeeded_at is None or self.failed_at > self.succeeded_at
 
 
+@dataclass(frozen=True)
+class StageResult:
+    """What a run did at one stage of one campaign; `failure` is empty if it was done."""
+
+    campaign: str
+    stage: str
+    started_at: datetime
+    finished_at: datetime
+    succeeded: bool
+    rows_in: int | None
+    rows_out: int | None
+    failure: str
+
+
 def record_success(
     connection: sa.Connection,
     campaign: str,
@@ -88,6 +102,30 @@ def all_states(connection: sa.Connection) -> dict[str, dict[str, StageState]]:
     for row in connection.execute(sa.select(stage_states)):
         states.setdefault(row.campaign, {})[row.stage] = _state(row)
     return states
+
+
+def results_of_run(connection: sa.Connection, run_id: str) -> list[StageResult]:
+    """What the run did, attempt by attempt, the oldest first."""
+    query = sa.select(*(stage_results.c[name] for name in StageResult.__annotations__))
+    theirs = query.where(stage_results.c.run_id == run_id).order_by(stage_results.c.id)
+    return [StageResult(**row._mapping) for row in connection.execute(theirs)]
+
+
+def latest_success(
+    connection: sa.Connection, campaign: str, stage: str, before: datetime | None = None
+) -> StageResult | None:
+    """How the stage of the campaign was last done, by `before` if that is given."""
+    columns = stage_results.c
+    query = (
+        sa.select(*(columns[name] for name in StageResult.__annotations__))
+        .where(columns.campaign == campaign, columns.stage == stage, columns.succeeded)
+        .order_by(columns.finished_at.desc(), columns.id.desc())
+        .limit(1)
+    )
+    if before is not None:
+        query = query.where(columns.finished_at <= before)
+    row = connection.execute(query).one_or_none()
+    return StageResult(**row._mapping) if row else None
 
 
 def forget_before(connection: sa.Connection, instant: datetime) -> int:

@@ -660,3 +660,144 @@ model_changes = sa.Table(
     sa.Column("decided_at", UtcInstant(), nullable=False),
 )
 sa.Index("ix_model_changes_campaign", model_changes.c.campaign, model_changes.c.id)
+sa.Index("ix_stage_results_run", stage_results.c.run_id)
+
+heartbeats = sa.Table(
+    "heartbeats",
+    metadata,
+    sa.Column("name", sa.Text(), primary_key=True),
+    sa.Column("beat_at", UtcInstant(), nullable=False),
+)
+
+run_intents = sa.Table(
+    "run_intents",
+    metadata,
+    sa.Column("id", sa.Text(), primary_key=True),
+    sa.Column("campaign", sa.Text(), nullable=False),
+    sa.Column("action", sa.Text(), nullable=False),
+    sa.Column("state", sa.Text(), nullable=False),
+    sa.Column("run_id", sa.Text()),
+    sa.Column("requested_by", sa.Text(), nullable=False),
+    sa.Column("requested_at", UtcInstant(), nullable=False),
+    sa.Column("attempted_at", UtcInstant(), nullable=False),
+)
+sa.Index(  # one launch at a time, whoever asks at the same moment
+    "uq_run_intents_launching",
+    run_intents.c.campaign,
+    unique=True,
+    sqlite_where=run_intents.c.state == "launching",
+    postgresql_where=run_intents.c.state == "launching",
+)
+
+webhooks = sa.Table(
+    "webhooks",
+    metadata,
+    sa.Column("id", sa.Text(), primary_key=True),
+    sa.Column("url", sa.Text(), nullable=False),
+    sa.Column("events", sa.Text(), nullable=False),
+    sa.Column("campaigns", sa.Text()),
+    sa.Column("state", sa.Text(), nullable=False),
+    sa.Column("reason", sa.Text(), nullable=False),
+    sa.Column("created_by", sa.Text(), nullable=False),
+    sa.Column("created_at", UtcInstant(), nullable=False),
+    sa.Column("updated_at", UtcInstant(), nullable=False),
+)
+
+webhook_deliveries = sa.Table(
+    "webhook_deliveries",
+    metadata,
+    sa.Column("key", sa.Text(), primary_key=True),
+    sa.Column("webhook", sa.Text(), nullable=False),
+    sa.Column("event", sa.Text(), nullable=False),
+    sa.Column("campaign", sa.Text()),
+    sa.Column("lead_id", sa.Text()),
+    sa.Column("document", sa.Text(), nullable=False),
+    sa.Column("state", sa.Text(), nullable=False),
+    sa.Column("attempts", sa.BigInteger(), nullable=False),
+    sa.Column("created_at", UtcInstant(), nullable=False),
+    sa.Column("next_attempt_at", UtcInstant()),
+    sa.Column("delivered_at", UtcInstant()),
+    sa.Column("error", sa.Text()),
+)
+sa.Index("ix_webhook_deliveries_webhook", webhook_deliveries.c.webhook, webhook_deliveries.c.key)
+sa.Index(
+    "ix_webhook_deliveries_due",
+    webhook_deliveries.c.next_attempt_at,
+    sqlite_where=webhook_deliveries.c.state == "due",
+    postgresql_where=webhook_deliveries.c.state == "due",
+)
+sa.Index(
+    "ix_webhook_deliveries_dead",
+    webhook_deliveries.c.webhook,
+    sqlite_where=webhook_deliveries.c.state == "dead",
+    postgresql_where=webhook_deliveries.c.state == "dead",
+)
+
+
+api_tokens = sa.Table(
+    "api_tokens",
+    metadata,
+    sa.Column("id", sa.Text(), primary_key=True),
+    sa.Column("digest", sa.Text(), nullable=False),
+    sa.Column("role", sa.Text(), nullable=False),
+    sa.Column("campaigns", sa.Text()),
+    sa.Column("created_by", sa.Text(), nullable=False),
+    sa.Column("created_at", UtcInstant(), nullable=False),
+    sa.Column("last_used_at", UtcInstant()),
+    sa.Column("expires_at", UtcInstant()),
+    sa.Column("revoked_at", UtcInstant()),
+)
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
+    sa.Column("at", UtcInstant(), nullable=False),
+    sa.Column("who", sa.Text(), nullable=False),
+    sa.Column("action", sa.Text(), nullable=False),
+    sa.Column("campaign", sa.Text()),
+    sa.Column("subject", sa.Text()),
+    sa.Column("before", sa.Text()),
+    sa.Column("after", sa.Text()),
+)
+sa.Index("ix_audit_campaign", audit.c.campaign, audit.c.id)
+
+api_requests = sa.Table(
+    "api_requests",
+    metadata,
+    sa.Column("token_id", sa.Text(), nullable=False),
+    sa.Column("operation", sa.Text(), nullable=False),
+    sa.Column("key", sa.Text(), nullable=False),
+    sa.Column("digest", sa.Text(), nullable=False),
+    sa.Column("claimed_at", UtcInstant(), nullable=False),
+    sa.Column("status", sa.Integer()),
+    sa.Column("headers", sa.Text()),
+    sa.Column("body", sa.Text()),
+    sa.PrimaryKeyConstraint("token_id", "operation", "key"),
+)
+sa.Index("ix_api_requests_claimed_at", api_requests.c.claimed_at)
+
+uploads = sa.Table(
+    "uploads",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
+    sa.Column("campaign", sa.Text(), nullable=False),
+    sa.Column("name", sa.Text(), nullable=False),
+    sa.Column("digest", sa.Text(), nullable=False),
+    sa.Column("columns", sa.Text(), nullable=False),
+    sa.Column("rows", sa.BigInteger(), nullable=False),
+    sa.Column("rejected", sa.BigInteger(), nullable=False),
+    sa.Column("created_by", sa.Text(), nullable=False),
+    sa.Column("created_at", UtcInstant(), nullable=False),
+    sa.Column("is_whole", sa.Boolean(), nullable=False),
+)
+sa.Index("ix_uploads_campaign", uploads.c.campaign, uploads.c.name)
+
+upload_chunks = sa.Table(
+    "upload_chunks",
+    metadata,
+    sa.Column("upload", sa.BigInteger(), nullable=False),
+    sa.Column("number", sa.BigInteger(), nullable=False),
+    sa.Column("content", sa.LargeBinary(), nullable=False),
+    sa.PrimaryKeyConstraint("upload", "number"),
+)
