@@ -5,6 +5,7 @@ Not here: reading and checking a document (`domain.campaigns`), or Dagster's par
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -112,6 +113,25 @@ def list_campaigns(connection: sa.Connection) -> list[CampaignSummary]:
         columns.updated_at,
     ).order_by(columns.campaign)
     return [CampaignSummary(**row._mapping) for row in connection.execute(statement)]
+
+
+def count_campaigns(connection: sa.Connection, among: Collection[str] | None) -> int:
+    """How many campaigns there are, archived ones too, or how many of `among`."""
+    query = sa.select(sa.func.count()).select_from(campaigns)
+    if among is not None:
+        query = query.where(campaigns.c.campaign.in_(among))
+    return connection.scalar(query) or 0
+
+
+def document_text(connection: sa.Connection, key: str) -> str:
+    """The campaign's document in its current version, as it is stored: JSON with its defaults.
+
+    Raises:
+        AicmoError: If there is no such campaign.
+    """
+    stored = _version_row(connection, key, _row(connection, key).version)
+    assert stored is not None  # applied in the transaction that set the version
+    return str(stored.document)
 
 
 def archive_campaign(connection: sa.Connection, key: str, now: datetime) -> bool:

@@ -30,11 +30,12 @@ _TOLERANCE = 1e-6
 """Credits come in fractions, whose sums are not exact."""
 
 _CALLS = provider_calls.c
-_COUNTED = sa.case(
+COUNTED = sa.case(
     (_CALLS.state == "refused", sa.func.coalesce(_CALLS.credits, 0.0)),
     (_CALLS.state == "done", sa.func.coalesce(_CALLS.credits, _CALLS.credits_at_most)),
     else_=_CALLS.credits_at_most,
 )
+"""What a call counts as: its cost where that is known, else what it may have cost at most."""
 
 
 @dataclass(frozen=True)
@@ -239,7 +240,7 @@ def asked_elsewhere(
 
 def credits_spent(connection: sa.Connection, campaign: str) -> float:
     """What the campaign's calls cost; those whose outcome is not known count as their ceiling."""
-    query = sa.select(sa.func.sum(_COUNTED)).where(_CALLS.campaign == campaign)
+    query = sa.select(sa.func.sum(COUNTED)).where(_CALLS.campaign == campaign)
     return connection.scalar(query) or 0.0
 
 
@@ -247,7 +248,7 @@ def spending(connection: sa.Connection, campaign: str) -> dict[str, Spending]:
     """Provider to what the campaign spent there and what it got."""
     paid = (
         sa.select(_CALLS.provider, sa.func.count().label("calls"))
-        .add_columns(sa.func.sum(_COUNTED).label("credits"))
+        .add_columns(sa.func.sum(COUNTED).label("credits"))
         .where(_CALLS.campaign == campaign)
         .group_by(_CALLS.provider)
     )
