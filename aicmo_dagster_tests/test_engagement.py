@@ -27,7 +27,8 @@ from aicmo_dagster.store.frames import read_frame
 from aicmo_dagster.store.handoffs import list_handoffs
 from aicmo_dagster.store.ledger import sends_of_lead
 from aicmo_dagster.store.links import keep_links
-from aicmo_dagster_tests.api.conftest import BROWSER, running
+from aicmo_dagster_tests.api.conftest import BROWSER
+from aicmo_dagster_tests.api.servers import running
 from aicmo_dagster_tests.handoff.receiver import Receiver, receiving
 from aicmo_dagster_tests.mail.inbound.letters import letter
 from aicmo_dagster_tests.samples import SECRET, campaign_document

@@ -7,11 +7,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from aicmo_dagster.api import auth, campaigns, leads
+from aicmo_dagster.api.description import Described
+from aicmo_dagster.api.problems import add_problem_handlers, answers
 from aicmo_dagster.api.public import PublicService
 from aicmo_dagster.api.recorder import Recorder
+from aicmo_dagster.api.service import BASE, Service, Uses
 from aicmo_dagster.api.targets import Targets
 from aicmo_dagster.errors import BadInput, Problem
 from aicmo_dagster.settings import Settings, load_settings
@@ -35,21 +39,35 @@ def create_app(settings: Settings) -> FastAPI:
     recorder, targets = Recorder(workspace), Targets(workspace.database)
     service = PublicService(workspace, recorder, targets, settings.secret_key())
 
+    uses = Uses(workspace)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         recorder.start()
         targets.start()
         yield
         service.objecting.shutdown(wait=True)
+        uses.stop()
         targets.stop()
         recorder.stop()
         workspace.database.close()
 
-    app = FastAPI(title="AICMO", docs_url=None, redoc_url=None, lifespan=lifespan)
+    app = Described(title="AICMO", docs_url=None, redoc_url=None, lifespan=lifespan)
+    app.state.service = Service(workspace, uses)
     app.include_router(service.router())
+    app.include_router(rest_router())
+    add_problem_handlers(app)
     if proxies:
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=proxies)
     return app
+
+
+def rest_router() -> APIRouter:
+    """The REST API: one router a subject, all of them behind a token."""
+    rest = APIRouter(prefix=BASE, responses=answers(401, 403, 422, 503))
+    for subject in (auth, campaigns, leads):
+        rest.include_router(subject.router)
+    return rest
 
 
 def trusted_proxies(text: str) -> list[str]:

@@ -21,6 +21,7 @@ COMMANDS = {
     "model": ("aicmo_dagster.cli.model", "model"),
     "erase": ("aicmo_dagster.cli.erase", "erase"),
     "handoff": ("aicmo_dagster.cli.handoff", "handoff"),
+    "token": ("aicmo_dagster.cli.token", "token"),
     "api": ("aicmo_dagster.cli.api", "api"),
     "dev": ("aicmo_dagster.cli.dev", "dev"),
 }

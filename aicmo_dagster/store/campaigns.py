@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from pydantic import ValidationError
 
 from aicmo_dagster.domain.campaigns import Campaign
-from aicmo_dagster.errors import AicmoError
+from aicmo_dagster.errors import AicmoError, NotFound
 from aicmo_dagster.store.database import insert_once
 from aicmo_dagster.store.tables import campaign_versions, campaigns
 
@@ -84,12 +84,13 @@ def load_campaign(
     """The campaign in its current version, or in `version`.
 
     Raises:
-        AicmoError: If there is no such campaign or version, or this AICMO cannot read it.
+        NotFound: If there is no such campaign or version.
+        AicmoError: If this AICMO cannot read it.
     """
     row = _row(connection, key)
     stored = _version_row(connection, key, row.version if version is None else version)
     if stored is None:
-        raise AicmoError(f"campaign {key!r} has no version {version}; its latest is {row.version}")
+        raise NotFound(f"campaign {key!r} has no version {version}; its latest is {row.version}")
     return StoredCampaign(
         campaign=_document(key, stored),
         version=stored.version,
@@ -101,8 +102,21 @@ def load_campaign(
     )
 
 
-def list_campaigns(connection: sa.Connection) -> list[CampaignSummary]:
-    """All campaigns, archived ones too, by key."""
+def list_campaigns(
+    connection: sa.Connection,
+    *,
+    after: str | None = None,
+    limit: int | None = None,
+    among: Collection[str] | None = None,
+) -> list[CampaignSummary]:
+    """Campaigns, archived ones too, by key.
+
+    Args:
+        connection: From `Database.read`.
+        after: Only those whose key sorts after this.
+        limit: How many at most; all unless given.
+        among: Only those of these keys.
+    """
     columns = campaigns.c
     statement = sa.select(
         columns.campaign.label("key"),
@@ -112,6 +126,11 @@ def list_campaigns(connection: sa.Connection) -> list[CampaignSummary]:
         columns.state,
         columns.updated_at,
     ).order_by(columns.campaign)
+    if after is not None:
+        statement = statement.where(columns.campaign > after)
+    if among is not None:
+        statement = statement.where(columns.campaign.in_(among))
+    statement = statement.limit(limit)
     return [CampaignSummary(**row._mapping) for row in connection.execute(statement)]
 
 
@@ -138,7 +157,7 @@ def archive_campaign(connection: sa.Connection, key: str, now: datetime) -> bool
     """The campaign runs no more and keeps its history; tells whether it ran until now.
 
     Raises:
-        AicmoError: If there is no such campaign.
+        NotFound: If there is no such campaign.
     """
     if _row(connection, key).state == ARCHIVED:
         return False
@@ -174,9 +193,7 @@ def _row(connection: sa.Connection, key: str, *, lock: bool = False) -> sa.Row:
     statement = sa.select(campaigns).where(campaigns.c.campaign == key)
     row = connection.execute(statement.with_for_update() if lock else statement).one_or_none()
     if row is None:
-        raise AicmoError(
-            f"there is no campaign {key!r}; 'aicmo campaign list' shows those there are"
-        )
+        raise NotFound(f"there is no campaign {key!r}; 'aicmo campaign list' shows those there are")
     return row
 
 

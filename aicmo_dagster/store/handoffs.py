@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from aicmo_dagster.errors import AicmoError
+from aicmo_dagster.errors import NotFound
 from aicmo_dagster.store.database import insert_once
 from aicmo_dagster.store.tables import FRAME_TABLES, handoffs
 
@@ -121,7 +121,7 @@ def resend(connection: sa.Connection, campaign: str, lead_id: str, now: datetime
     """The handoff is due again, under the same key and with all its attempts.
 
     Raises:
-        AicmoError: If the lead was not handed over.
+        NotFound: If the lead was not handed over.
     """
     changed = _change(
         connection, campaign, lead_id, state=DUE, next_attempt_at=now, attempts=0, error=None
@@ -135,7 +135,7 @@ def acknowledge(
     """Its owner has taken it up: nobody else is asked to. The first acknowledgement is kept.
 
     Raises:
-        AicmoError: If the lead was not handed over.
+        NotFound: If the lead was not handed over.
     """
     found = handoff_of_lead(connection, campaign, lead_id)
     _require(found is not None, campaign)
@@ -192,6 +192,6 @@ def _change(connection: sa.Connection, campaign: str, lead_id: str, **values: An
 
 def _require(known: bool, campaign: str) -> None:
     if not known:
-        raise AicmoError(
+        raise NotFound(
             f"campaign '{campaign}' handed over no such lead; 'aicmo handoff list' tells whom"
         )

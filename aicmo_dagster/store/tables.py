@@ -676,3 +676,46 @@ model_changes = sa.Table(
     sa.Column("decided_at", UtcInstant(), nullable=False),
 )
 sa.Index("ix_model_changes_campaign", model_changes.c.campaign, model_changes.c.id)
+
+api_tokens = sa.Table(
+    "api_tokens",
+    metadata,
+    sa.Column("id", sa.Text(), primary_key=True),
+    sa.Column("digest", sa.Text(), nullable=False),
+    sa.Column("role", sa.Text(), nullable=False),
+    sa.Column("campaigns", sa.Text()),
+    sa.Column("created_by", sa.Text(), nullable=False),
+    sa.Column("created_at", UtcInstant(), nullable=False),
+    sa.Column("last_used_at", UtcInstant()),
+    sa.Column("expires_at", UtcInstant()),
+    sa.Column("revoked_at", UtcInstant()),
+)
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
+    sa.Column("at", UtcInstant(), nullable=False),
+    sa.Column("who", sa.Text(), nullable=False),
+    sa.Column("action", sa.Text(), nullable=False),
+    sa.Column("campaign", sa.Text()),
+    sa.Column("subject", sa.Text()),
+    sa.Column("before", sa.Text()),
+    sa.Column("after", sa.Text()),
+)
+sa.Index("ix_audit_campaign", audit.c.campaign, audit.c.id)
+
+api_requests = sa.Table(
+    "api_requests",
+    metadata,
+    sa.Column("token_id", sa.Text(), nullable=False),
+    sa.Column("operation", sa.Text(), nullable=False),
+    sa.Column("key", sa.Text(), nullable=False),
+    sa.Column("digest", sa.Text(), nullable=False),
+    sa.Column("claimed_at", UtcInstant(), nullable=False),
+    sa.Column("status", sa.Integer()),
+    sa.Column("headers", sa.Text()),
+    sa.Column("body", sa.Text()),
+    sa.PrimaryKeyConstraint("token_id", "operation", "key"),
+)
+sa.Index("ix_api_requests_claimed_at", api_requests.c.claimed_at)
