@@ -10,8 +10,9 @@ from ipaddress import ip_network
 from fastapi import APIRouter, FastAPI
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from aicmo_dagster.api import auth, campaigns, leads
+from aicmo_dagster.api import auth, campaigns, dashboard, figures, files, leads
 from aicmo_dagster.api.description import Described
+from aicmo_dagster.api.kept import Kept
 from aicmo_dagster.api.problems import add_problem_handlers, answers
 from aicmo_dagster.api.public import PublicService
 from aicmo_dagster.api.recorder import Recorder
@@ -39,7 +40,7 @@ def create_app(settings: Settings) -> FastAPI:
     recorder, targets = Recorder(workspace), Targets(workspace.database)
     service = PublicService(workspace, recorder, targets, settings.secret_key())
 
-    uses = Uses(workspace)
+    uses, kept = Uses(workspace), Kept()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -48,14 +49,18 @@ def create_app(settings: Settings) -> FastAPI:
         yield
         service.objecting.shutdown(wait=True)
         uses.stop()
+        kept.stop()
         targets.stop()
         recorder.stop()
         workspace.database.close()
 
     app = Described(title="AICMO", docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.service = Service(workspace, uses)
+    app.state.kept = kept
     app.include_router(service.router())
     app.include_router(rest_router())
+    app.include_router(dashboard.router)
+    app.include_router(files.router)
     add_problem_handlers(app)
     if proxies:
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=proxies)
@@ -65,7 +70,7 @@ def create_app(settings: Settings) -> FastAPI:
 def rest_router() -> APIRouter:
     """The REST API: one router a subject, all of them behind a token."""
     rest = APIRouter(prefix=BASE, responses=answers(401, 403, 422, 503))
-    for subject in (auth, campaigns, leads):
+    for subject in (auth, campaigns, figures, leads):
         rest.include_router(subject.router)
     return rest
 

@@ -74,7 +74,7 @@ def _train(attempt: Attempt, now: datetime) -> Metadata:
     workspace, key = attempt.workspace, attempt.campaign
     training = train_model(workspace, key, now, DECIDED_BY)
     moved = drifts(workspace, key, now)
-    figures = {DRIFTED: sum(each.alarm for each in moved)}
+    figures: dict[str, float] = {DRIFTED: sum(each.alarm for each in moved)}
     report = Report(key, MODEL_STAGE, training.leads, training.wins + training.losses, {}, figures)
     attempt.succeeded(report, datetime.now(UTC))
     return card_metadata(training, moved)

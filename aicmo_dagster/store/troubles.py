@@ -144,15 +144,14 @@ def _row(
     text: sa.ColumnElement[str] | None = None,
     *,
     number: sa.ColumnElement[int] | None = None,
-) -> sa.Select[Any]:
-    row: sa.Select[Any] = sa.select(
+) -> sa.Select:
+    return sa.select(
         sa.literal(kind, sa.Text()).label("kind"),
         campaign.label("campaign"),
         subject.label("subject"),
         (sa.func.count() if number is None else number).label("number"),
         (sa.literal("", sa.Text()) if text is None else text).label("text"),
     )
-    return row
 
 
 def _open_breakers(kind: str) -> sa.Select[Any]:
