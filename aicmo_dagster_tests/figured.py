@@ -23,15 +23,14 @@ from aicmo_dagster.store.tables import (
 from aicmo_dagster_tests.samples import NOON, campaign, lead_id, raw_leads, routed_leads
 
 DAY = timedelta(days=1)
-BEFORE = NOON - DAY
 SENDER = "ida@acme.example"
 
 
-def figured_campaign(connection: sa.Connection, key: str) -> None:
-    """The campaign `key` of ten leads: see each line for what it adds."""
+def figured_campaign(connection: sa.Connection, key: str, now: datetime = NOON) -> None:
+    """The campaign `key` of ten leads, as of `now`: see each part for what it adds."""
     document = {"scoring": {"threshold": 60}}
-    apply_campaign(connection, campaign(key, **document), {}, Path(), NOON)
-    arrived = [BEFORE] * 4 + [NOON] * 6
+    apply_campaign(connection, campaign(key, **document), {}, Path(), now)
+    arrived = [now - DAY] * 4 + [now] * 6
     replace_frame(connection, "raw_leads", key, raw_leads(10, first_seen_at=arrived))
     _add(connection, rejects, key, source="csv-1", file="a", row=1, reason="r", content="{}")
     ids = [lead_id(number) for number in range(1, 11)]
@@ -42,23 +41,25 @@ def figured_campaign(connection: sa.Connection, key: str) -> None:
     best = {"lead_id": ids[3:], "score": scores[3:], "decided_by": "rules", "reason": "all hold"}
     replace_frame(connection, "qualified_leads", key, typed("qualified_leads", best))
     # Lead 3 qualifies no more and stays in its sequence; leads 8 to 10 are in none yet.
-    routed = routed_leads(5, lead_id=ids[2:7], sequence=["everyone"] * 3 + ["late"] * 2)
+    routed = routed_leads(
+        5, lead_id=ids[2:7], sequence=["everyone"] * 3 + ["late"] * 2, routed_at=now
+    )
     replace_frame(connection, "routed_leads", key, routed)
-    _mail(connection, key)
-    _respond(connection, key)
-    _run(connection, key)
+    _mail(connection, key, now)
+    _respond(connection, key, now)
+    _run(connection, key, now)
 
 
-def _mail(connection: sa.Connection, key: str) -> None:
+def _mail(connection: sa.Connection, key: str, now: datetime) -> None:
     """Of eight messages six are sent, to five leads; one of these comes back."""
-    _add(connection, sender_turns, key, sender=SENDER, asked_at=NOON)
+    _add(connection, sender_turns, key, sender=SENDER, asked_at=now)
     for number, step, state, sent_at in (
-        (3, "intro", "accepted", BEFORE),
-        (4, "intro", "accepted", BEFORE),
-        (5, "intro", "accepted", NOON),
-        (6, "intro", "accepted", NOON),
-        (7, "intro", "accepted", NOON),
-        (3, "nudge", "accepted", NOON),
+        (3, "intro", "accepted", now - DAY),
+        (4, "intro", "accepted", now - DAY),
+        (5, "intro", "accepted", now),
+        (6, "intro", "accepted", now),
+        (7, "intro", "accepted", now),
+        (3, "nudge", "accepted", now),
         (4, "nudge", "rejected", None),
         (5, "nudge", "unknown", None),
         (6, "nudge", "planned", None),
@@ -74,29 +75,29 @@ def _mail(connection: sa.Connection, key: str) -> None:
             message_id=f"<{key}.{number}.{step}@acme.example>",
             recipient_domain="acme.example",
             state=state,
-            due_at=BEFORE,
-            deadline_at=NOON,
+            due_at=now - DAY,
+            deadline_at=now,
             sent_at=sent_at,
-            claimed_at=None if state == "planned" else sent_at or NOON,
+            claimed_at=None if state == "planned" else sent_at or now,
             sender=SENDER,
         )
 
 
-def _respond(connection: sa.Connection, key: str) -> None:
+def _respond(connection: sa.Connection, key: str, now: datetime) -> None:
     """A person opens twice and clicks; scanners do more; one replies twice, one goes."""
     happened = [
-        (3, "open", "intro", NOON, "human"),
-        (3, "open", "intro", NOON + DAY, "human"),
-        (4, "open", "intro", NOON, "proxy"),
-        (5, "click", "intro", NOON, "machine"),
-        (5, "click", "intro", NOON, "machine"),
-        (3, "click", "intro", NOON, "human"),
-        (6, "click", "intro", NOON, "pending"),
-        (4, "bounce", "intro", NOON, None),
-        (3, "reply", None, NOON, None),
-        (3, "reply", None, NOON + DAY, None),
-        (6, "unsubscribe", None, NOON, None),
-        (7, "complaint", None, NOON, None),
+        (3, "open", "intro", now, "human"),
+        (3, "open", "intro", now + DAY, "human"),
+        (4, "open", "intro", now, "proxy"),
+        (5, "click", "intro", now, "machine"),
+        (5, "click", "intro", now, "machine"),
+        (3, "click", "intro", now, "human"),
+        (6, "click", "intro", now, "pending"),
+        (4, "bounce", "intro", now, None),
+        (3, "reply", None, now, None),
+        (3, "reply", None, now + DAY, None),
+        (6, "unsubscribe", None, now, None),
+        (7, "complaint", None, now, None),
     ]
     rows = [
         {
@@ -113,12 +114,12 @@ def _respond(connection: sa.Connection, key: str) -> None:
             of = {"lead_id": lead_id(number), "kind": kind, "step": step, "happened_at": at}
             _add(connection, engagement, key, event_id=event, **of, **told)
     for number in (3, 5):
-        add_handoff(connection, key, lead_id(number), "webhook", f"{key}{number}", "r", {}, NOON)
+        add_handoff(connection, key, lead_id(number), "webhook", f"{key}{number}", "r", {}, now)
     dead = (handoffs.c.campaign == key) & (handoffs.c.lead_id == lead_id(5))
     connection.execute(sa.update(handoffs).where(dead).values(state="dead"))
 
 
-def _run(connection: sa.Connection, key: str) -> None:
+def _run(connection: sa.Connection, key: str, now: datetime) -> None:
     """Harvesting took 10 and 20 seconds, nurturing failed, and 12.5 credits were spent."""
     for run, seconds in (("a", 10), ("b", 20)):
         record_success(
@@ -126,20 +127,20 @@ def _run(connection: sa.Connection, key: str) -> None:
             key,
             "raw_leads",
             run_id=run,
-            started_at=NOON,
-            finished_at=NOON + timedelta(seconds=seconds),
+            started_at=now,
+            finished_at=now + timedelta(seconds=seconds),
             rows_in=11,
             rows_out=10,
             figures={},
         )
-    _fail(connection, key, "nurture_sends", NOON)
+    _fail(connection, key, "nurture_sends", now)
     record_success(
         connection,
         key,
         "score_model",
         run_id="c",
-        started_at=NOON,
-        finished_at=NOON + timedelta(seconds=5),
+        started_at=now,
+        finished_at=now + timedelta(seconds=5),
         rows_in=10,
         rows_out=0,
         figures={"drifted": 2},
@@ -157,12 +158,12 @@ def _run(connection: sa.Connection, key: str) -> None:
             state=state,
             credits=credits,
             credits_at_most=10.0,
-            started_at=NOON,
+            started_at=now,
             detail="",
         )
     of = {"sender": f"{key}@acme.example"}
-    _add(connection, sender_turns, key, asked_at=NOON, **of)
-    opened = {"scope": "provider gmail", "failures": 5, "open_until": NOON + DAY}
+    _add(connection, sender_turns, key, asked_at=now, **of)
+    opened = {"scope": "provider gmail", "failures": 5, "open_until": now + DAY}
     connection.execute(breakers.insert().values(**of, **opened))
 
 

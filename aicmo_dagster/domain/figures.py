@@ -19,7 +19,7 @@ from aicmo_dagster.domain.nurture.ramp import (
     COMPLAINTS_HOLD,
     Record,
     health,
-)
+)from aicmo_dagster.domain.schemas import STAGES
 
 SCORE_STEP = 5
 """Points that a bar of the distribution spans."""
@@ -382,13 +382,18 @@ def _durations(table: _Table) -> Durations:
             mean_seconds=_mean(table, "runs", name),
             latest_seconds=_mean(table, "latest runs", name),
         )
-        for name in sorted({*table.names("runs"), *table.names("failed runs")})
+        for name in sorted({*table.names("runs"), *table.names("failed runs")}, key=_place)
     ]
     return Durations(
         stages=stages,
         mean_seconds=sum(stage.mean_seconds or 0.0 for stage in stages),
         latest_seconds=sum(stage.latest_seconds or 0.0 for stage in stages),
     )
+
+
+def _place(stage: str) -> tuple[int, str]:
+    """The stages in their order, then whatever else is run."""
+    return STAGES.index(stage) if stage in STAGES else len(STAGES), stage
 
 
 def _mean(table: _Table, what: str, name: str) -> float | None:

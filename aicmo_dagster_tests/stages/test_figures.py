@@ -14,11 +14,11 @@ from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.pacing import record_of
 from aicmo_dagster.store.tables import nurture_sends
 from aicmo_dagster.store.troubles import records_of
-from aicmo_dagster_tests.figured import BEFORE, SENDER, figured_campaign
+from aicmo_dagster_tests.figured import DAY, SENDER, figured_campaign
 from aicmo_dagster_tests.samples import NOON
 from aicmo_dagster_tests.workspaces import open_test_workspace
 
-YESTERDAY, TODAY = BEFORE.date(), NOON.date()
+YESTERDAY, TODAY = (NOON - DAY).date(), NOON.date()
 
 
 @pytest.fixture

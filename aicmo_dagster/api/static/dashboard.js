@@ -25,9 +25,15 @@ function traces(told) {
       const error = { type: "data", symmetric: false, array: beyond(series.high, 1), arrayminus: beyond(series.low, -1), color: paint.color };
       return { ...named, type: "scatter", mode: "markers", x: series.values, y: told.labels, error_x: error, marker: { ...paint, size: 10 } };
     }
-    const text = told.kind === "bars" ? { text: series.values.map((value) => value?.toLocaleString("en") ?? ""), textposition: "auto", textangle: 0, cliponaxis: false } : {};
+    const text = told.kind === "bars" ? { text: series.values.map((value) => value?.toLocaleString("en") ?? ""), textposition: "auto", textangle: 0, cliponaxis: false, insidetextfont: { color: colour("--card") }, outsidetextfont: { color: colour("--text") } } : {};
     return { ...named, ...text, type: "bar", orientation: "h", x: series.values, y: told.labels, marker: paint };
   });
+}
+
+function ticks(told) {
+  if (/^\d{4}-/.test(told.labels[0])) return { type: "date", nticks: 5 };
+  const some = told.labels.filter((_, at) => at % 4 === 0);
+  return { type: "category", tickmode: "array", tickvals: some, ticktext: some.map((label) => label.split(" ")[0]) };
 }
 
 function layout(told) {
@@ -35,7 +41,7 @@ function layout(told) {
   const flat = ["bars", "stacked", "intervals"].includes(told.kind);
   const rows = told.labels.length * (told.kind === "bars" ? told.series.length : 1);
   const values = { ...grid, rangemode: "tozero", title: { text: told.unit }, nticks: 6 };
-  const labels = { ...grid, type: told.kind === "lines" || told.unit === "credits" ? "date" : "category", nticks: 8 };
+  const labels = { ...grid, ...ticks(told), tickangle: 0, ticklabelstandoff: 8 };
   const mark = told.mark && { type: "line", xref: "x", yref: "paper", x0: told.mark[1], x1: told.mark[1], y0: 0, y1: 1, line: { color: colour("--mark"), width: 2, dash: "dash" } };
   return {
     height: flat ? Math.max(200, 110 + 26 * rows) : 300,
@@ -50,7 +56,7 @@ function layout(told) {
     showlegend: told.series.length > 1,
     legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0, traceorder: "normal" },
     xaxis: flat ? (told.kind === "intervals" ? { ...values, rangemode: "normal" } : values) : labels,
-    yaxis: flat ? { ...grid, type: "category", autorange: "reversed" } : values,
+    yaxis: flat ? { ...grid, type: "category", autorange: "reversed", ticksuffix: " " } : values,
     shapes: mark ? [mark] : [],
     annotations: mark ? [{ x: told.mark[1], xref: "x", y: 1, yref: "paper", yanchor: "bottom", showarrow: false, text: told.mark[0], font: { color: colour("--mark") } }] : [],
   };
