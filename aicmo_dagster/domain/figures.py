@@ -19,7 +19,8 @@ from aicmo_dagster.domain.nurture.ramp import (
     COMPLAINTS_HOLD,
     Record,
     health,
-)from aicmo_dagster.domain.schemas import STAGES
+)
+from aicmo_dagster.domain.schemas import STAGES
 
 SCORE_STEP = 5
 """Points that a bar of the distribution spans."""

@@ -88,7 +88,8 @@ def test_the_page_shows_what_is_in_the_database_and_follows_it(
     _assert_accessible(page)
     page.get_by_text("Funnel: table").click()
     page.screenshot(path=tmp_path / f"{name}.png", full_page=True)
-    before = int(page.locator('[data-figure="replied"] b').inner_text())
+    replied = page.locator('[data-figure="replied"] b')
+    before = int(replied.inner_text())
     _reply(figured, number=7 + before)
     expect(page.locator('[data-figure="replied"] b')).to_have_text(
         str(before + 1), timeout=PATIENCE
