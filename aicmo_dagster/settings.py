@@ -63,6 +63,8 @@ class Settings:
         configured_webhook_secret: AICMO_WEBHOOK_SECRET, if it is set.
         allow_private_urls: Whether leads may be handed over to addresses inside.
         dagster_url: Where Dagster's web server is reached, without a slash at the end.
+        api_rate: How many requests each token may make, such as ``600/minute``.
+        api_origins: Origins, separated by blanks, whose pages may call the API; none by default.
     """
 
     home: Path
@@ -80,6 +82,8 @@ class Settings:
     configured_webhook_secret: str | None = field(default=None, repr=False)
     allow_private_urls: bool = False
     dagster_url: str = "http://127.0.0.1:3000"
+    api_rate: str = "600/minute"
+    api_origins: str = ""
 
     def process_environment(self) -> dict[str, str]:
         """The variables that make a child process, wherever it starts, see these settings.
@@ -109,6 +113,8 @@ class Settings:
             "AICMO_WEBHOOK_SECRET": self.configured_webhook_secret,
             "AICMO_ALLOW_PRIVATE_URLS": "1" if self.allow_private_urls else None,
             "AICMO_DAGSTER_URL": self.dagster_url,
+            "AICMO_API_RATE": self.api_rate,
+            "AICMO_API_ORIGINS": self.api_origins,
         }
         return {name: value or "" for name, value in variables.items()}
 
@@ -181,6 +187,8 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         configured_webhook_secret=environment.get("AICMO_WEBHOOK_SECRET") or None,
         allow_private_urls=environment.get("AICMO_ALLOW_PRIVATE_URLS") == "1",
         dagster_url=(environment.get("AICMO_DAGSTER_URL") or Settings.dagster_url).rstrip("/"),
+        api_rate=environment.get("AICMO_API_RATE") or Settings.api_rate,
+        api_origins=environment.get("AICMO_API_ORIGINS") or "",
     )
 
 

@@ -67,7 +67,8 @@ class Requires:
     """A dependency: the principal, who has at least `role`.
 
     Raises:
-        Refusal: 401 without a valid token, 403 below the role, 404 outside the campaign limit.
+        Refusal: 401 without a valid token, 403 below the role, 404 outside the campaign limit,
+            429 beyond the rate.
     """
 
     role: Role
@@ -79,6 +80,7 @@ class Requires:
         if credentials is None:
             raise _unauthorised("a bearer token is needed")
         principal = authenticate(serving, credentials.credentials, now)
+        request.state.headers.update(serving.rates.take(principal.token_id))
         if ROLES.index(principal.role) < ROLES.index(self.role):
             raise Refusal(403, f"this takes the role {self.role}; the token's is {principal.role}")
         if "key" in request.path_params:

@@ -8,19 +8,23 @@ from contextlib import asynccontextmanager
 from ipaddress import ip_network
 
 from fastapi import APIRouter, FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from aicmo_dagster.api import auth, campaigns, dashboard, figures, files, leads
 from aicmo_dagster.api.description import Described
+from aicmo_dagster.api.guard import LARGEST_BODY, Guard
 from aicmo_dagster.api.kept import Kept
 from aicmo_dagster.api.problems import add_problem_handlers, answers
 from aicmo_dagster.api.public import PublicService
+from aicmo_dagster.api.rates import Rates
 from aicmo_dagster.api.recorder import Recorder
 from aicmo_dagster.api.service import BASE, Service, Uses
 from aicmo_dagster.api.targets import Targets
 from aicmo_dagster.errors import BadInput, Problem
 from aicmo_dagster.settings import Settings, load_settings
 from aicmo_dagster.stages.workspace import Workspace
+from aicmo_dagster.store.changes import Changes
 from aicmo_dagster.store.database import open_database
 
 
@@ -40,7 +44,7 @@ def create_app(settings: Settings) -> FastAPI:
     recorder, targets = Recorder(workspace), Targets(workspace.database)
     service = PublicService(workspace, recorder, targets, settings.secret_key())
 
-    uses, kept = Uses(workspace), Kept()
+    uses, kept = Uses(workspace), Kept(Changes(workspace.database))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -55,13 +59,22 @@ def create_app(settings: Settings) -> FastAPI:
         workspace.database.close()
 
     app = Described(title="AICMO", docs_url=None, redoc_url=None, lifespan=lifespan)
-    app.state.service = Service(workspace, uses)
+    app.state.service = Service(workspace, uses, Rates(settings.api_rate))
     app.state.kept = kept
     app.include_router(service.router())
     app.include_router(rest_router())
     app.include_router(dashboard.router)
     app.include_router(files.router)
     add_problem_handlers(app)
+    app.add_middleware(Guard)
+    if settings.api_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.api_origins.split(),
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-Match"],
+            expose_headers=["ETag", "Location", "RateLimit", "Retry-After"],
+        )
     if proxies:
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=proxies)
     return app
@@ -69,7 +82,11 @@ def create_app(settings: Settings) -> FastAPI:
 
 def rest_router() -> APIRouter:
     """The REST API: one router a subject, all of them behind a token."""
-    rest = APIRouter(prefix=BASE, responses=answers(401, 403, 422, 503))
+    rest = APIRouter(
+        prefix=BASE,
+        responses=answers(401, 403, 413, 422, 429, 503),
+        max_body_size=LARGEST_BODY,
+    )
     for subject in (auth, campaigns, figures, leads):
         rest.include_router(subject.router)
     return rest

@@ -16,8 +16,9 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
 from aicmo_dagster.api.charts import FUNNEL, HARM, charts
-from aicmo_dagster.api.figures import Answers
+from aicmo_dagster.api.figures import Answers, records
 from aicmo_dagster.api.files import PLOTLY_STYLE, address
+from aicmo_dagster.api.kept import Body, body
 from aicmo_dagster.api.service import Now, Service, Serving
 from aicmo_dagster.api.sessions import (
     COOKIE,
@@ -31,7 +32,7 @@ from aicmo_dagster.api.sessions import (
 from aicmo_dagster.domain.figures import Figures
 from aicmo_dagster.domain.schemas import STAGES
 from aicmo_dagster.errors import NotFound
-from aicmo_dagster.stages.figures import campaign_figures, overall_figures
+from aicmo_dagster.stages.figures import Records, campaign_figures, overall_figures
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.campaigns import CampaignSummary, find_campaigns
 
@@ -65,8 +66,9 @@ def overview(
     if session is None:
         return _to_login(request)
     scope, work = session.principal.campaigns, serving.workspace
-    found = answers.answer(
-        ("page", scope, None, find), lambda: _overview(work, scope, now, find[:64])
+    found: Body = answers.answer(
+        ("page", scope, None, find[:64]),
+        lambda: _overview(work, scope, now, find[:64], records(answers, work)),
     )
     return _answered(request, found.response(request, HTML), serving, session, now)
 
@@ -83,7 +85,9 @@ def of_campaign(
     try:
         if not session.principal.reaches(key):
             raise NotFound(key)
-        found = answers.answer(("page", key), lambda: _campaign(work, key, now))
+        found: Body = answers.answer(
+            ("page", key), lambda: _campaign(work, key, now, records(answers, work))
+        )
     except NotFound:
         return _page("missing.html", 404)
     return _answered(request, found.response(request, HTML), serving, session, now)
@@ -140,16 +144,20 @@ def _next(path: str) -> str:
 
 
 def _overview(
-    workspace: Workspace, scope: Collection[str] | None, now: datetime, find: str
-) -> bytes:
-    figures = overall_figures(workspace, scope, now)
+    workspace: Workspace,
+    scope: Collection[str] | None,
+    now: datetime,
+    find: str,
+    senders: Records,
+) -> Body:
+    figures = overall_figures(workspace, scope, now, senders)
     with workspace.database.read() as connection:
         campaigns, number = find_campaigns(connection, find, scope, MOST_LISTED)
     return _dashboard(workspace, figures, None, campaigns=campaigns, number=number, find=find)
 
 
-def _campaign(workspace: Workspace, key: str, now: datetime) -> bytes:
-    figures = campaign_figures(workspace, key, now)
+def _campaign(workspace: Workspace, key: str, now: datetime, senders: Records) -> Body:
+    figures = campaign_figures(workspace, key, now, senders)
     with workspace.database.read() as connection:
         found, _ = find_campaigns(connection, "", {key}, 1)
     return _dashboard(workspace, figures, found[0])
@@ -157,7 +165,7 @@ def _campaign(workspace: Workspace, key: str, now: datetime) -> bytes:
 
 def _dashboard(
     workspace: Workspace, figures: Figures, campaign: CampaignSummary | None, **more: Any
-) -> bytes:
+) -> Body:
     told = {
         "figures": figures,
         "campaign": campaign,
@@ -166,7 +174,7 @@ def _dashboard(
         "stages": STAGES,
         "dagster": workspace.settings.dagster_url,
     }
-    return _templates().get_template("dashboard.html").render(told | more).encode()
+    return body(_templates().get_template("dashboard.html").render(told | more).encode())
 
 
 def _page(name: str, status: int, **told: Any) -> Response:

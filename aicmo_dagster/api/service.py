@@ -13,6 +13,7 @@ from typing import Annotated
 import sqlalchemy as sa
 from fastapi import Depends, Request
 
+from aicmo_dagster.api.rates import Rates
 from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.tokens import StoredToken, is_use_noted, note_use
@@ -64,21 +65,22 @@ class Service:
 
     workspace: Workspace
     uses: Uses
+    rates: Rates
 
 
-def service(request: Request) -> Service:
+async def service(request: Request) -> Service:
     """The service of the application that was asked."""
     found = request.app.state.service
     assert isinstance(found, Service)
     return found
 
 
-def workspace(serving: Annotated[Service, Depends(service)]) -> Workspace:
+async def workspace(serving: Annotated[Service, Depends(service)]) -> Workspace:
     """The settings and the open database."""
     return serving.workspace
 
 
-def clock() -> datetime:
+async def clock() -> datetime:
     """The instant of the request."""
     return datetime.now(UTC)
 
