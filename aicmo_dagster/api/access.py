@@ -5,6 +5,7 @@ Where its path has ``{key}``, a campaign outside the token's limit is answered a
 exist, so that nothing is learned of it. Not here: making tokens (`store.tokens`, `auth`).
 """
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
@@ -29,6 +30,7 @@ _BEARER = HTTPBearer(
     scheme_name="bearer",
     description="A token of `aicmo token create`, or a JWT of `POST /auth/token`.",
 )
+_KEY = re.compile(r"[a-z0-9-]{1,64}")
 _UNKNOWN = "the token is unknown, revoked or expired"
 _Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
 
@@ -83,8 +85,11 @@ class Requires:
         request.state.headers.update(serving.rates.take(principal.token_id))
         if ROLES.index(principal.role) < ROLES.index(self.role):
             raise Refusal(403, f"this takes the role {self.role}; the token's is {principal.role}")
-        if "key" in request.path_params:
-            principal.require_campaign(request.path_params["key"])
+        key = request.path_params.get("key")
+        if key is not None:
+            if not _KEY.fullmatch(key):
+                raise Refusal(404, "there is no campaign of that key")
+            principal.require_campaign(key)
         return principal
 
 

@@ -1,6 +1,6 @@
 """The application: its endpoints, and what runs beside them while it serves.
 
-Not here: the endpoints (`public`), or listening on a port (`cli.api`).
+Not here: the endpoints (`public` and one module a subject), or listening on a port (`cli.api`).
 """
 
 from collections.abc import AsyncIterator
@@ -11,7 +11,19 @@ from fastapi import APIRouter, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from aicmo_dagster.api import auth, campaigns, dashboard, figures, files, leads
+from aicmo_dagster.api import (
+    audit,
+    auth,
+    campaigns,
+    dashboard,
+    figures,
+    files,
+    handoffs,
+    leads,
+    models,
+    suppressions,
+    transfers,
+)
 from aicmo_dagster.api.description import Described
 from aicmo_dagster.api.guard import LARGEST_BODY, Guard
 from aicmo_dagster.api.kept import Kept
@@ -87,7 +99,10 @@ def rest_router() -> APIRouter:
         responses=answers(401, 403, 413, 422, 429, 503),
         max_body_size=LARGEST_BODY,
     )
-    for subject in (auth, campaigns, figures, leads):
+    for subject in (
+        *(auth, campaigns, figures, transfers, leads),
+        *(handoffs, models, suppressions, audit),
+    ):
         rest.include_router(subject.router)
     return rest
 

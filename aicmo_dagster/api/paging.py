@@ -84,8 +84,12 @@ def page_of(
 
 
 def _is(value: Any, kind: type) -> bool:
-    # bool is an int to Python, but True names no row.
-    return isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
+    """Whether `value` is of `kind` and one that a database takes."""
+    if isinstance(value, bool) or not isinstance(value, kind):
+        return False
+    if isinstance(value, str):
+        return "\x00" not in value and value.isprintable()
+    return not isinstance(value, int) or abs(value) < 2**63
 
 
 def _stray() -> Refusal:

@@ -96,6 +96,11 @@ class Refusal(Exception):
         return JSONResponse(content, self.status, self.headers, MEDIA_TYPE)
 
 
+def _printable(text: str) -> str:
+    """`text` without halves of characters, which JSON can say and UTF-8 cannot."""
+    return text.encode(errors="replace").decode()
+
+
 def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """`responses=` of an endpoint that may also answer with problems of these statuses."""
     return {
@@ -153,15 +158,15 @@ def _unavailable(error: Exception) -> Refusal:
 def _faults(error: RequestValidationError) -> list[Fault]:
     """Place and rule of each fault, without the value, which may be anything."""
     return [
-        Fault(pointer=".".join(map(str, fault["loc"])), detail=str(fault["msg"]))
+        Fault(pointer=_printable(".".join(map(str, fault["loc"]))), detail=str(fault["msg"]))
         for fault in error.errors()
     ]
 
 
 def _fault(problem: Problem) -> Fault:
     return Fault(
-        pointer=problem.path or problem.where,
-        detail=f"found {problem.found}; expected {problem.expected}",
+        pointer=_printable(problem.path or problem.where),
+        detail=_printable(f"found {problem.found}; expected {problem.expected}"),
     )
 
 

@@ -1,4 +1,4 @@
-"""`aicmo api`: the public service, until it is stopped."""
+"""`aicmo api`: the service, until it is stopped."""
 
 import os
 
@@ -6,6 +6,7 @@ import click
 import uvicorn
 
 from aicmo_dagster.api.app import trusted_proxies
+from aicmo_dagster.api.rates import Rates
 from aicmo_dagster.settings import load_settings
 from aicmo_dagster.stages.workspace import open_workspace
 
@@ -15,9 +16,10 @@ from aicmo_dagster.stages.workspace import open_workspace
 @click.option("--port", default=8000, show_default=True, help="Where it listens.")
 @click.option("--workers", default=1, show_default=True, help="Processes that serve.")
 def api(host: str, port: int, workers: int) -> None:
-    """Serve open pixels, links and the unsubscribe page; Ctrl-C stops."""
+    """Serve the REST API, open pixels, links and the unsubscribe page; Ctrl-C stops."""
     settings = load_settings()
     trusted_proxies(settings.trusted_proxies)
+    Rates(settings.api_rate)
     settings.secret_key()
     with open_workspace(settings):  # so that workers find it made, and a fault is told once
         pass

@@ -5,16 +5,13 @@ from datetime import UTC, datetime
 from getpass import getuser
 
 import click
-import sqlalchemy as sa
 
-from aicmo_dagster.domain.campaigns import Campaign
 from aicmo_dagster.errors import BadInput, Problem
 from aicmo_dagster.settings import load_settings
+from aicmo_dagster.stages.overriding import decide, require_action
 from aicmo_dagster.stages.workspace import open_workspace
 from aicmo_dagster.store.leads import find_lead
-from aicmo_dagster.store.overrides import KINDS, add_override, list_overrides, withdraw
-
-ACTIONS = ("qualify", "reject", "pause", "resume")
+from aicmo_dagster.store.overrides import list_overrides
 
 
 @click.command()
@@ -35,15 +32,12 @@ def override(key: str, lead: str, action: str, reason: str, who: str, until: str
     ends = _end(until, now)
     with open_workspace(load_settings()) as workspace:
         campaign = workspace.campaign(key).campaign
-        _check_action(action, campaign)
+        require_action(campaign, action, "ACTION")
         with workspace.database.write() as connection:
             lead_id = find_lead(connection, key, lead)
-            if action.startswith("withdraw"):
-                count = _withdraw(connection, key, lead_id, action, now)
-                click.echo(f"{lead_id}: {count} withdrawn, from the next run on")
-            else:
-                add_override(connection, key, lead_id, action, reason, who, now, ends)
-                click.echo(f"{lead_id}: {action}, from the next run on")
+            count = decide(connection, key, lead_id, action, reason, who, now, ends)
+    done = action if count is None else f"{count} withdrawn"
+    click.echo(f"{lead_id}: {done}, from the next run on")
 
 
 @click.command()
@@ -65,18 +59,6 @@ def overrides(key: str, ended: bool, as_json: bool) -> None:
         said = f"by {row['decided_by']} on {row['decided_at']:%Y-%m-%d}{until}: {row['reason']}"
         click.echo(f"{row['lead_id']}  {row['action']} ({row['state']}) {said}")
     return None
-
-
-def _check_action(action: str, campaign: Campaign) -> None:
-    routes = [f"route:{route.sequence}" for route in campaign.routing.sequences]
-    allowed = [*ACTIONS, *routes, "withdraw", *(f"withdraw:{kind}" for kind in KINDS)]
-    if action not in allowed:
-        raise BadInput(Problem("ACTION", "", repr(action), f"one of: {', '.join(allowed)}"))
-
-
-def _withdraw(connection: sa.Connection, key: str, lead_id: str, action: str, now: datetime) -> int:
-    kinds = [action.removeprefix("withdraw:")] if ":" in action else KINDS
-    return sum(withdraw(connection, key, lead_id, kind, now) for kind in kinds)
 
 
 def _end(until: str, now: datetime) -> datetime | None:

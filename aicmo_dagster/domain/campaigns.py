@@ -474,7 +474,7 @@ class Campaign(Section):
     owner: Address
     goals: Goals = Goals()
     schedule: Schedule = Schedule()
-    sources: list[Source] = Field(min_length=1)
+    sources: list[Source]
     enrich: Enrich | None = None
     scoring: Scoring = Scoring()
     qualification: Qualification = Qualification()

@@ -6,8 +6,13 @@ and the same lead always gets the same. Not here: where the key is kept (`settin
 
 import base64
 import hmac
+from typing import Literal
 
 from email_validator import EmailNotValidError, ValidatedEmail, validate_email
+
+from aicmo_dagster.errors import BadInput, Problem
+
+Suppressed = Literal["address", "domain"]
 
 
 def message_id(key: bytes, campaign: str, lead_id: str, step: str, host: str) -> str:
@@ -35,6 +40,21 @@ def address_key(key: bytes, address: str) -> str:
 def domain_key(key: bytes, domain: str) -> str:
     """The keyed hash that a domain, in lower case, is suppressed by."""
     return _digest(key, "domain", domain).hex()
+
+
+def suppression_key(key: bytes, target: str, where: str) -> tuple[Suppressed, str]:
+    """What `target`, an address or a domain, is suppressed as, and the keyed hash of it.
+
+    Raises:
+        BadInput: If it is neither; its text does not repeat it. `where` names the input.
+    """
+    address, domain = target.strip(), target.strip().removeprefix("@")
+    if valid_address(address):
+        return "address", address_key(key, normal_address(address))
+    if valid_address(probe := f"anyone@{domain}"):
+        return "domain", domain_key(key, normal_address(probe).partition("@")[2])
+    expected = "an address, or a domain such as acme.example"
+    raise BadInput(Problem(where, "", "text that is neither", expected))
 
 
 def person_key(key: bytes, provider: str, identity: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from aicmo_dagster.domain.tokens import address_key, normal_address
 from aicmo_dagster.handoff.forgetting import forget
+from aicmo_dagster.stages.imports import forget_imported
 from aicmo_dagster.stages.record import replay
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.erasures import (
@@ -57,6 +58,7 @@ def erase(workspace: Workspace, address: str, decided_by: str, now: datetime) ->
     ids = {lead_id for _, lead_id in people}
     settings = workspace.settings
     removed |= {
+        "imports": forget_imported(workspace, known_as),
         "outbox": _clear_outbox(settings.outbox, known_as),
         "spool": rewrite(settings.spool, lambda record: record.get("lead_id") not in ids),
         "handoff files": forget(settings.home / "handoffs", ids, known_as),

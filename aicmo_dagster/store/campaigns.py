@@ -102,6 +102,13 @@ def load_campaign(
     )
 
 
+def lock_campaign(connection: sa.Connection, key: str) -> StoredCampaign | None:
+    """The campaign as it is until the end of this transaction; none if there is none."""
+    query = sa.select(campaigns.c.campaign).where(campaigns.c.campaign == key)
+    found = connection.execute(query.with_for_update()).one_or_none()
+    return None if found is None else load_campaign(connection, key)
+
+
 def list_campaigns(
     connection: sa.Connection,
     *,

@@ -11,9 +11,11 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from aicmo_dagster.domain.identity import address_alias
-from aicmo_dagster.store.suppressions import suppress
+from aicmo_dagster.store.suppressions import ERASED, suppress
 from aicmo_dagster.store.tables import (
     FRAME_TABLES,
+    api_requests,
+    audit,
     campaigns,
     handoffs,
     inbound_messages,
@@ -25,9 +27,6 @@ from aicmo_dagster.store.tables import (
     search_pages,
     suppressions,
 )
-
-ERASED = "erased"
-"""The reason of the suppression that stays; whoever is suppressed so must not be stored again."""
 
 _RAW = FRAME_TABLES["raw_leads"].c
 _CHUNK = 10_000
@@ -83,6 +82,12 @@ def remove_person(
         for campaign, lead_id in people
     )
     removed["rejects"] = _remove_rejects(connection, address)
+    ids = [lead_id for _, lead_id in people]
+    # That something was changed stays on record; about whom, and what was answered, does not.
+    connection.execute(sa.update(audit).where(audit.c.subject.in_(ids)).values(subject=None))
+    for lead_id in ids:
+        kept = api_requests.c.body.contains(lead_id) | api_requests.c.operation.contains(lead_id)
+        connection.execute(sa.delete(api_requests).where(kept))
     return {name: count for name, count in removed.items() if count}
 
 

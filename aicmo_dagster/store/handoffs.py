@@ -156,6 +156,24 @@ def list_handoffs(
     return [dict(row) for row in rows.mappings()]
 
 
+def page_of_handoffs(
+    connection: sa.Connection,
+    campaign: str,
+    limit: int,
+    state: str | None = None,
+    after: str | None = None,
+) -> list[dict[str, Any]]:
+    """Up to `limit` of the campaign's handoffs by lead, from the lead after `after` on."""
+    columns = [column for column in _HANDOFFS if column.name != "document"]
+    query = sa.select(*columns).where(_HANDOFFS.campaign == campaign)
+    if state is not None:
+        query = query.where(_HANDOFFS.state == state)
+    if after is not None:
+        query = query.where(_HANDOFFS.lead_id > after)
+    rows = connection.execute(query.order_by(_HANDOFFS.lead_id).limit(limit))
+    return [dict(row) for row in rows.mappings()]
+
+
 def handoff_of_lead(
     connection: sa.Connection, campaign: str, lead_id: str
 ) -> dict[str, Any] | None:

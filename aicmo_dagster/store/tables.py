@@ -719,3 +719,28 @@ api_requests = sa.Table(
     sa.PrimaryKeyConstraint("token_id", "operation", "key"),
 )
 sa.Index("ix_api_requests_claimed_at", api_requests.c.claimed_at)
+
+uploads = sa.Table(
+    "uploads",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
+    sa.Column("campaign", sa.Text(), nullable=False),
+    sa.Column("name", sa.Text(), nullable=False),
+    sa.Column("digest", sa.Text(), nullable=False),
+    sa.Column("columns", sa.Text(), nullable=False),
+    sa.Column("rows", sa.BigInteger(), nullable=False),
+    sa.Column("rejected", sa.BigInteger(), nullable=False),
+    sa.Column("created_by", sa.Text(), nullable=False),
+    sa.Column("created_at", UtcInstant(), nullable=False),
+    sa.Column("is_whole", sa.Boolean(), nullable=False),
+)
+sa.Index("ix_uploads_campaign", uploads.c.campaign, uploads.c.name)
+
+upload_chunks = sa.Table(
+    "upload_chunks",
+    metadata,
+    sa.Column("upload", sa.BigInteger(), nullable=False),
+    sa.Column("number", sa.BigInteger(), nullable=False),
+    sa.Column("content", sa.LargeBinary(), nullable=False),
+    sa.PrimaryKeyConstraint("upload", "number"),
+)

@@ -1,4 +1,4 @@
-"""The REST API: tokens, the record of every change, requests that are answered once.
+"""The REST API: tokens, the audit, requests that are answered once, imported leads.
 
 Written out, not made from `store.tables`: this is what the tables were, whatever they become.
 """
@@ -13,10 +13,11 @@ down_revision = "0010"
 
 
 def upgrade() -> None:
-    """There are tokens, an audit and remembered requests. There is no way down."""
+    """There are tokens, an audit, remembered requests and imports. There is no way down."""
     _tokens()
     _audit()
     _requests()
+    _uploads()
 
 
 def _required(kind: sa.types.TypeEngine, *names: str) -> list[sa.Column]:
@@ -63,3 +64,23 @@ def _requests() -> None:
         sa.PrimaryKeyConstraint("token_id", "operation", "key", name="pk_api_requests"),
     )
     op.create_index("ix_api_requests_claimed_at", "api_requests", ["claimed_at"])
+
+
+def _uploads() -> None:
+    number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+    op.create_table(
+        "uploads",
+        sa.Column("id", number, primary_key=True),
+        *_required(sa.Text(), "campaign", "name", "digest", "columns"),
+        *_required(sa.BigInteger(), "rows", "rejected"),
+        *_required(sa.Text(), "created_by"),
+        *_required(UtcInstant(), "created_at"),
+        *_required(sa.Boolean(), "is_whole"),
+    )
+    op.create_index("ix_uploads_campaign", "uploads", ["campaign", "name"])
+    op.create_table(
+        "upload_chunks",
+        *_required(sa.BigInteger(), "upload", "number"),
+        *_required(sa.LargeBinary(), "content"),
+        sa.PrimaryKeyConstraint("upload", "number", name="pk_upload_chunks"),
+    )
