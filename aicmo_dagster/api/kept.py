@@ -26,7 +26,7 @@ TIMES_ITS_COST = 10
 STALE = 5
 """An answer may be shown for so many times as long as it is fresh, while the next is made."""
 
-UNCHANGED_SECONDS = 60.0
+UNCHANGED_SECONDS = 300.0
 """How long an answer is good while nothing is written: some of it depends on the time of day."""
 
 MARK_SECONDS = 0.25
