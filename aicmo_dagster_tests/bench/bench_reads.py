@@ -29,7 +29,7 @@ from aicmo_dagster_tests.bench.measure import Measured
 from aicmo_dagster_tests.samples import SECRET
 
 CAMPAIGNS, LEADS = 1_000, 100_000
-ROUNDS = 2_000
+ROUNDS = 1_000
 BOUND = 5
 CONSTANT = "/constant"
 
