@@ -15,7 +15,10 @@ from aicmo_dagster.api import (
     audit,
     auth,
     campaigns,
+    dashboard,
     executions,
+    figures,
+    files,
     handoffs,
     health,
     hooks,
@@ -29,8 +32,9 @@ from aicmo_dagster.api import (
 )
 from aicmo_dagster.api.description import Described
 from aicmo_dagster.api.guard import LARGEST_BODY, Guard
+from aicmo_dagster.api.kept import Kept
 from aicmo_dagster.api.logs import log_as_json
-from aicmo_dagster.api.metrics import Figures
+from aicmo_dagster.api.metrics import Gauges
 from aicmo_dagster.api.observation import Observed
 from aicmo_dagster.api.problems import add_problem_handlers, answers
 from aicmo_dagster.api.public import PublicService
@@ -42,6 +46,7 @@ from aicmo_dagster.api.targets import Targets
 from aicmo_dagster.errors import BadInput, Problem
 from aicmo_dagster.settings import Settings, load_settings
 from aicmo_dagster.stages.workspace import Workspace
+from aicmo_dagster.store.changes import Changes
 from aicmo_dagster.store.database import open_database
 
 
@@ -62,7 +67,7 @@ def create_app(settings: Settings) -> FastAPI:
     recorder, targets = Recorder(workspace), Targets(workspace.database)
     service = PublicService(workspace, recorder, targets, settings.secret_key())
 
-    uses, runs = Uses(workspace), Runs(settings)
+    uses, runs, kept = Uses(workspace), Runs(settings), Kept(Changes(workspace.database))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -72,18 +77,21 @@ def create_app(settings: Settings) -> FastAPI:
         service.objecting.shutdown(wait=True)
         uses.stop()
         runs.close()
+        kept.stop()
         targets.stop()
         recorder.stop()
         workspace.database.close()
 
     app = Described(title="AICMO", docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.service = Service(workspace, uses, Rates(settings.api_rate))
-    app.state.runs = runs
-    app.state.figures = Figures(workspace.database)
+    app.state.runs, app.state.kept = runs, kept
+    app.state.gauges = Gauges(workspace.database)
     app.include_router(service.router())
     for public in (hooks.router, health.live_router, metrics.router):
         app.include_router(public)
     app.include_router(rest_router())
+    app.include_router(dashboard.router)
+    app.include_router(files.router)
     add_problem_handlers(app)
     app.add_middleware(Guard)
     app.add_middleware(Observed)
@@ -107,8 +115,9 @@ def rest_router() -> APIRouter:
         responses=answers(401, 403, 413, 422, 429, 503),
         max_body_size=LARGEST_BODY,
     )
-    subjects = (auth, campaigns, executions, standing, transfers, leads, handoffs, models)
-    for subject in (*subjects, suppressions, webhooks, audit, health):
+    subjects = (auth, campaigns, figures, executions, standing, transfers, leads)
+    others = (handoffs, models, suppressions, webhooks, audit, health)
+    for subject in (*subjects, *others):
         rest.include_router(subject.router)
     return rest
 

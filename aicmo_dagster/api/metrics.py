@@ -1,6 +1,6 @@
 """`GET /metrics`: what Prometheus scrapes, of the installation and of this service's requests.
 
-Not here: the statements behind it (`store.figures`).
+Not here: the statements behind it (`store.gauges`).
 """
 
 import threading
@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 
 from aicmo_dagster.api.access import Viewer
 from aicmo_dagster.api.problems import answers
-from aicmo_dagster.store import figures, vitals
+from aicmo_dagster.store import gauges, vitals
 from aicmo_dagster.store.database import Database
 from aicmo_dagster.store.heartbeats import CLOCK, last_beat
 
@@ -52,7 +52,7 @@ def metrics(
     """Leads, mail, engagement, durations, queues and this service's latencies, for Prometheus."""
     principal.require_all_campaigns()
     registry = CollectorRegistry()
-    registry.register(request.app.state.figures)
+    registry.register(request.app.state.gauges)
     encode, content_type = choose_encoder(accept)
     return Response(encode(registry) + encode(_own_registry()), media_type=content_type)
 
@@ -66,8 +66,8 @@ def _own_registry() -> CollectorRegistry:
     return registry
 
 
-class Figures(Collector):
-    """Figures of the database, read at most every CACHED_SECONDS."""
+class Gauges(Collector):
+    """Gauges of the database, read at most every CACHED_SECONDS."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -86,14 +86,14 @@ class Figures(Collector):
     def _families_now(self, now: datetime) -> Iterator[Metric]:
         with self._database.read() as connection:
             counts = (
-                ("leads", "Leads in the frame of a stage.", "stage", figures.leads_by_stage),
-                ("sends", "Messages of the ledger by state.", "state", figures.sends_by_state),
-                ("events", "What recipients did, by kind.", "kind", figures.events_by_kind),
+                ("leads", "Leads in the frame of a stage.", "stage", gauges.leads_by_stage),
+                ("sends", "Messages of the ledger by state.", "state", gauges.sends_by_state),
+                ("events", "What recipients did, by kind.", "kind", gauges.events_by_kind),
             )
             for name, text, label, count in counts:
                 yield _family(name, text, ("campaign", label), count(connection))
-            durations = figures.stage_durations(connection)
-            depths = figures.queue_depths(connection, now)
+            durations = gauges.stage_durations(connection)
+            depths = gauges.queue_depths(connection, now)
             dead = vitals.dead_letters(connection)
             beat = last_beat(connection, CLOCK)
         place, seconds = ("campaign", "stage"), "stage_duration_seconds"

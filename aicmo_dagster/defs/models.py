@@ -1,8 +1,9 @@
 """The asset `score_model` and its runs. Not here: training (`stages.train`), pictures of a card."""
 
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 import dagster as dg
 
@@ -11,8 +12,11 @@ from aicmo_dagster.defs.partitions import campaign_partitions
 from aicmo_dagster.defs.resources import Clock
 from aicmo_dagster.defs.runs import WORKER_TAG, run_failure
 from aicmo_dagster.errors import AicmoError
+from aicmo_dagster.stages.attempts import Attempt
 from aicmo_dagster.stages.model_claims import drifts
+from aicmo_dagster.stages.report import Report
 from aicmo_dagster.stages.workspace import Workspace
+from aicmo_dagster.store.troubles import DRIFTED, MODEL_STAGE
 from aicmo_dagster.store.workers import this_worker
 
 DECIDED_BY = "score_model"
@@ -40,10 +44,15 @@ def score_model(
     done: dict[str, Metadata] = {}
     failures: dict[str, Exception] = {}
     for key in context.partition_keys:
+        attempt = Attempt(
+            workspace, key, MODEL_STAGE, context.run.run_id, begun_at=datetime.now(UTC)
+        )
         try:
-            done[key] = _train(workspace, key, clock.now())
+            done[key] = _train(attempt, clock.now())
         except Exception as error:  # the boundary: whatever it is, the next campaign has its turn
             failures[key] = error
+            with suppress(Exception):  # the database may be what failed
+                attempt.failed(failure_text(error), datetime.now(UTC))
     if not failures:
         for key, metadata in done.items():
             context.add_asset_metadata(metadata, partition_key=key)
@@ -56,13 +65,19 @@ def score_model(
     raise dg.Failure(text, metadata={"exit_code": min(codes)}) from None
 
 
-def _train(workspace: Workspace, key: str, now: datetime) -> Metadata:
+def _train(attempt: Attempt, now: datetime) -> Metadata:
+    """The metadata of training, whose figures are kept for whoever asks how far leads moved."""
     # What learns takes longer to import than all the rest, and only training needs it.
     from aicmo_dagster.defs.model_cards import card_metadata
     from aicmo_dagster.stages.train import train_model
 
+    workspace, key = attempt.workspace, attempt.campaign
     training = train_model(workspace, key, now, DECIDED_BY)
-    return card_metadata(training, drifts(workspace, key, now))
+    moved = drifts(workspace, key, now)
+    figures: dict[str, float] = {DRIFTED: sum(each.alarm for each in moved)}
+    report = Report(key, MODEL_STAGE, training.leads, training.wins + training.losses, {}, figures)
+    attempt.succeeded(report, datetime.now(UTC))
+    return card_metadata(training, moved)
 
 
 train_job = dg.define_asset_job(

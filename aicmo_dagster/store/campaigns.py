@@ -141,6 +141,39 @@ def list_campaigns(
     return [CampaignSummary(**row._mapping) for row in connection.execute(statement)]
 
 
+def find_campaigns(
+    connection: sa.Connection, text: str, among: Collection[str] | None, limit: int
+) -> tuple[list[CampaignSummary], int]:
+    """The first `limit` campaigns by key whose key or name holds `text`, and how many do."""
+    names = [campaigns.c[name] for name in ("name", "owner", "version", "state", "updated_at")]
+    holds = [column.icontains(text, autoescape=True) for column in (campaigns.c.campaign, names[0])]
+    query = sa.select(campaigns.c.campaign.label("key"), *names).where(sa.or_(*holds))
+    if among is not None:
+        query = query.where(campaigns.c.campaign.in_(among))
+    rows = connection.execute(query.order_by(campaigns.c.campaign).limit(limit))
+    found = [CampaignSummary(**row._mapping) for row in rows]
+    return found, connection.scalar(sa.select(sa.func.count()).select_from(query.subquery())) or 0
+
+
+def count_campaigns(connection: sa.Connection, among: Collection[str] | None) -> int:
+    """How many campaigns there are, archived ones too, or how many of `among`."""
+    query = sa.select(sa.func.count()).select_from(campaigns)
+    if among is not None:
+        query = query.where(campaigns.c.campaign.in_(among))
+    return connection.scalar(query) or 0
+
+
+def document_text(connection: sa.Connection, key: str) -> str:
+    """The campaign's document in its current version, as it is stored: JSON with its defaults.
+
+    Raises:
+        AicmoError: If there is no such campaign.
+    """
+    stored = _version_row(connection, key, _row(connection, key).version)
+    assert stored is not None  # applied in the transaction that set the version
+    return str(stored.document)
+
+
 def archive_campaign(connection: sa.Connection, key: str, now: datetime) -> bool:
     """The campaign runs no more and keeps its history; tells whether it ran until now.
 

@@ -50,6 +50,8 @@ LEAST_ROLE = {
     "GET /campaigns/{key}/models": "viewer",
     "POST /campaigns/{key}/models/{version}/promote": "operator",
     "POST /campaigns/{key}/models:rollback": "operator",
+    "GET /campaigns/{key}/dashboard": "viewer",
+    "GET /stats": "viewer",
     "GET /suppressions": "operator",
     "POST /suppressions": "operator",
     "DELETE /suppressions/{kind}/{digest}": "admin",
