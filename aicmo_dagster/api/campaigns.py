@@ -48,7 +48,7 @@ class CampaignDetail(BaseModel):
     version: int
     state: str = Field(examples=["active", "archived"])
     applied_at: datetime
-    document: dict[str, Any] = Field(description="The campaign document, without its defaults.")
+    document: dict[str, Any] = Field(description="The campaign document, with defaults.")
 
 
 WHERE = "document"
@@ -241,5 +241,5 @@ def detail(stored: StoredCampaign) -> CampaignDetail:
         version=stored.version,
         state=stored.state,
         applied_at=stored.applied_at,
-        document=stored.campaign.model_dump(mode="json", by_alias=True, exclude_unset=True),
+        document=stored.campaign.model_dump(mode="json", by_alias=True),
     )

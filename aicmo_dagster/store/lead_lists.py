@@ -91,17 +91,20 @@ def _same(table: sa.Table) -> sa.ColumnElement[bool]:
 
 def _conditions(narrowed: Narrowed) -> list[sa.ColumnElement[bool]]:
     score = _SCORED.c.score
-    conditions = [
-        (narrowed.band, _SCORED.c.band == narrowed.band),
-        (narrowed.least_score, score >= narrowed.least_score),
-        (narrowed.most_score, score <= narrowed.most_score),
-        (narrowed.sequence, _ROUTED.c.sequence == narrowed.sequence),
-    ]
+    found: list[sa.ColumnElement[bool]] = []
     if narrowed.stage is not None:
-        conditions.append((narrowed.stage, sa.exists().where(_same(_STAGES[narrowed.stage]))))
+        found.append(sa.exists().where(_same(_STAGES[narrowed.stage])))
     if narrowed.decision is not None:
-        conditions.append((narrowed.decision, _latest_decision() == narrowed.decision))
-    return [condition for value, condition in conditions if value is not None]
+        found.append(_latest_decision() == narrowed.decision)
+    if narrowed.band is not None:
+        found.append(_SCORED.c.band == narrowed.band)
+    if narrowed.least_score is not None:
+        found.append(score >= narrowed.least_score)
+    if narrowed.most_score is not None:
+        found.append(score <= narrowed.most_score)
+    if narrowed.sequence is not None:
+        found.append(_ROUTED.c.sequence == narrowed.sequence)
+    return found
 
 
 def _latest_decision() -> sa.ScalarSelect[str]:

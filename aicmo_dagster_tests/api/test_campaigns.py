@@ -20,7 +20,14 @@ def test_a_campaign_is_added_once(rest: Rest) -> None:
     read = rest.ask("viewer", "GET", "/campaigns/added")
     assert read.json() == first.json()
     assert read.headers["ETag"] == first.headers["ETag"]
-    assert read.json()["document"] == sent("added")
+    assert read.json()["document"]["nurture"]["sender"]["name"] == "Ida Berg"
+
+
+def test_a_document_that_was_read_may_be_written_back(rest: Rest) -> None:
+    read = rest.ask("viewer", "GET", "/campaigns/spring").json()
+    written = rest.ask("operator", "PUT", "/campaigns/spring", json=read["document"])
+
+    assert (written.status_code, written.json()) == (200, read)
 
 
 def test_who_writes_on_what_another_changed_is_told(rest: Rest) -> None:

@@ -18,7 +18,9 @@ def ids(rest: Rest, **params: object) -> list[str]:
 
 def test_leads_come_in_pages_and_by_what_is_known_of_them(rest: Rest) -> None:
     everyone = [lead_id(number) for number in range(1, LEADS + 1)]
-    first = rest.ask("viewer", "GET", LIST, params={"limit": 3}).json()
+    answer = rest.ask("viewer", "GET", LIST, params={"limit": 3})
+    assert answer.status_code == 200, answer.text
+    first = answer.json()
     rest_of_them = ids(rest, limit=3, cursor=first["next"])
 
     assert [item["lead_id"] for item in first["items"]] + rest_of_them == everyone
