@@ -4,7 +4,8 @@ from typing import Any
 
 import dagster as dg
 
-from aicmo_dagster.defs.assets import ASSETS, failure_of, log_done, run_campaigns
+from aicmo_dagster.defs.assets import ASSETS, stage_work
+from aicmo_dagster.defs.in_turn import failure_of, log_done, run_campaigns
 from aicmo_dagster.defs.resources import RESOURCES, Clock
 from aicmo_dagster.stages.workspace import Workspace
 
@@ -43,9 +44,9 @@ def nurture_campaigns(
     clock: Clock,
 ) -> None:
     """Sends what is due in each campaign; the failure of one is its own."""
-    stage = "nurture_sends"
-    done, failures = run_campaigns(stage, config.campaigns, workspace, clock, context.run.run_id)
-    log_done(context, stage, done)
+    work = stage_work("nurture_sends", workspace, clock)
+    done, failures = run_campaigns(work, config.campaigns, workspace, context.run.run_id)
+    log_done(context, work.stage, done)
     if failures:
         raise failure_of(failures, context) from None
 

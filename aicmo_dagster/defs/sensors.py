@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from aicmo_dagster.defs.assets import RETRIES_TAG
+from aicmo_dagster.defs.in_turn import RETRIES_TAG
 from aicmo_dagster.defs.jobs import full_pipeline_job, lead_pipeline_job, shared_nurture_job
 from aicmo_dagster.defs.models import train_job
 from aicmo_dagster.defs.partitions import campaign_partitions

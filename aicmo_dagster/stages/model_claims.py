@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 # is imported where a model is in charge.
 
 NO_MODEL = "no model is in charge"
+DRIFTED = "drifted"
+"""How many columns, the score among them, have moved since the model in charge learned."""
+
 MOST_UNKNOWN = 0.2
 """The share of leads that nothing is known of above which scores mean little."""
 
@@ -39,7 +42,7 @@ def leads_are_like_those_learned_from(workspace: Workspace, key: str, now: datet
     """Of the leads since training, no column and no score has drifted beyond chance."""
     found = drifts(workspace, key, now)
     moved = [each.name for each in found if each.alarm]
-    figures = {"drifted": len(moved), "worst_psi": max((e.psi for e in found), default=0.0)}
+    figures = {DRIFTED: len(moved), "worst_psi": max((e.psi for e in found), default=0.0)}
     return Finding(not moved, f"drifted since training: {', '.join(moved)}; train again", figures)
 
 

@@ -8,8 +8,9 @@ import dagster as dg
 import pytest
 
 from aicmo_dagster.definitions import defs
-from aicmo_dagster.defs.assets import ASSETS, failure_text
+from aicmo_dagster.defs.assets import ASSETS
 from aicmo_dagster.defs.checks import CHECKS
+from aicmo_dagster.defs.in_turn import failure_text
 from aicmo_dagster.defs.partitions import register_campaign
 from aicmo_dagster.defs.resources import Clock
 from aicmo_dagster.domain.schemas import SCHEMAS, STAGES
