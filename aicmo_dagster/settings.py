@@ -62,6 +62,8 @@ class Settings:
         hubspot: HubSpot; a campaign may hand over to it if there is a key.
         configured_webhook_secret: AICMO_WEBHOOK_SECRET, if it is set.
         allow_private_urls: Whether leads may be handed over to addresses inside.
+        alert_url: Where incidents are told, if anywhere.
+        ui_url: The base of links to Dagster's web UI, without a slash at the end.
     """
 
     home: Path
@@ -78,6 +80,8 @@ class Settings:
     hubspot: Provider = Provider("https://api.hubapi.com")
     configured_webhook_secret: str | None = field(default=None, repr=False)
     allow_private_urls: bool = False
+    alert_url: str | None = field(default=None, repr=False)
+    ui_url: str = "http://127.0.0.1:3000"
 
     def process_environment(self) -> dict[str, str]:
         """The variables that make a child process, wherever it starts, see these settings.
@@ -106,6 +110,8 @@ class Settings:
             "AICMO_HUBSPOT_URL": self.hubspot.url,
             "AICMO_WEBHOOK_SECRET": self.configured_webhook_secret,
             "AICMO_ALLOW_PRIVATE_URLS": "1" if self.allow_private_urls else None,
+            "AICMO_ALERT_URL": self.alert_url,
+            "AICMO_UI_URL": self.ui_url,
         }
         return {name: value or "" for name, value in variables.items()}
 
@@ -177,6 +183,8 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         hubspot=_provider(environment, "HUBSPOT", Settings.hubspot),
         configured_webhook_secret=environment.get("AICMO_WEBHOOK_SECRET") or None,
         allow_private_urls=environment.get("AICMO_ALLOW_PRIVATE_URLS") == "1",
+        alert_url=environment.get("AICMO_ALERT_URL") or None,
+        ui_url=(environment.get("AICMO_UI_URL") or Settings.ui_url).rstrip("/"),
     )
 
 

@@ -33,7 +33,7 @@ STAGE_FUNCTIONS: dict[str, StageFunction] = {
 OWNERS = ["team:revenue-operations"]
 
 
-def stage_arguments(stage: str, *, kinds: set[str]) -> dict[str, Any]:
+def stage_arguments(stage: str, *, kinds: set[str], pool: str) -> dict[str, Any]:
     """What all five assets have in common."""
     return {
         "name": stage,
@@ -41,11 +41,12 @@ def stage_arguments(stage: str, *, kinds: set[str]) -> dict[str, Any]:
         "group_name": "pipeline",
         "kinds": {"table", *kinds},
         "owners": OWNERS,
+        "pool": pool,
         "metadata": {"dagster/column_schema": column_schema(stage), "dagster/table_name": stage},
     }
 
 
-@dg.asset(**stage_arguments("raw_leads", kinds={"csv", "pandas"}))
+@dg.asset(**stage_arguments("raw_leads", kinds={"csv", "pandas"}, pool="providers"))
 def raw_leads(
     context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace], clock: Clock
 ) -> dg.MaterializeResult:
@@ -57,7 +58,10 @@ def raw_leads(
     return run_stage(context, workspace, clock)
 
 
-@dg.asset(**stage_arguments("scored_leads", kinds={"pandas"}), deps=[raw_leads, "score_model"])
+@dg.asset(
+    **stage_arguments("scored_leads", kinds={"pandas"}, pool="bulk_writes"),
+    deps=[raw_leads, "score_model"],
+)
 def scored_leads(
     context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace], clock: Clock
 ) -> dg.MaterializeResult:
@@ -65,7 +69,9 @@ def scored_leads(
     return run_stage(context, workspace, clock)
 
 
-@dg.asset(**stage_arguments("qualified_leads", kinds={"pandas"}), deps=[scored_leads])
+@dg.asset(
+    **stage_arguments("qualified_leads", kinds={"pandas"}, pool="bulk_writes"), deps=[scored_leads]
+)
 def qualified_leads(
     context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace], clock: Clock
 ) -> dg.MaterializeResult:
@@ -76,7 +82,9 @@ def qualified_leads(
     return run_stage(context, workspace, clock)
 
 
-@dg.asset(**stage_arguments("routed_leads", kinds={"pandas"}), deps=[qualified_leads])
+@dg.asset(
+    **stage_arguments("routed_leads", kinds={"pandas"}, pool="bulk_writes"), deps=[qualified_leads]
+)
 def routed_leads(
     context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace], clock: Clock
 ) -> dg.MaterializeResult:
@@ -84,7 +92,7 @@ def routed_leads(
     return run_stage(context, workspace, clock)
 
 
-@dg.asset(**stage_arguments("nurture_sends", kinds={"email"}), deps=[routed_leads])
+@dg.asset(**stage_arguments("nurture_sends", kinds={"email"}, pool="mail"), deps=[routed_leads])
 def nurture_sends(
     context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace], clock: Clock
 ) -> dg.MaterializeResult:

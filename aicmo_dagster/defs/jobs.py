@@ -9,14 +9,19 @@ from aicmo_dagster.defs.in_turn import failure_of, log_done, run_campaigns
 from aicmo_dagster.defs.resources import RESOURCES, Clock
 from aicmo_dagster.stages.workspace import Workspace
 
+LONG = {"aicmo/work": "long"}
+"""On runs that may take hours: the queue leaves slots for the others, however many these are."""
+
 lead_pipeline_job = dg.define_asset_job(
     "lead_pipeline_job",
     selection=dg.AssetSelection.assets(*ASSETS[:4]),
+    tags=LONG,
     description="Harvest, score, qualify and route the leads of a campaign; nobody is written to.",
 )
 full_pipeline_job = dg.define_asset_job(
     "full_pipeline_job",
     selection=dg.AssetSelection.assets(*ASSETS),
+    tags=LONG,
     description="All five stages of a campaign, from its sources to the mail that is due.",
 )
 nurture_job = dg.define_asset_job(
@@ -36,7 +41,7 @@ class SharedNurture(dg.Config):
     campaigns: list[str]
 
 
-@dg.op
+@dg.op(pool="mail")
 def nurture_campaigns(
     context: dg.OpExecutionContext,
     config: SharedNurture,

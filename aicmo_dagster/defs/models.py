@@ -8,6 +8,7 @@ import dagster as dg
 
 from aicmo_dagster.defs.assets import OWNERS
 from aicmo_dagster.defs.in_turn import Metadata, Work, materialise
+from aicmo_dagster.defs.jobs import LONG
 from aicmo_dagster.defs.partitions import campaign_partitions
 from aicmo_dagster.defs.resources import Clock
 from aicmo_dagster.defs.runs import WORKER_TAG, run_failure
@@ -58,6 +59,7 @@ def _train(workspace: Workspace, key: str, now: datetime) -> tuple[Report, Metad
 train_job = dg.define_asset_job(
     TRAIN_JOB,
     selection=dg.AssetSelection.assets(score_model),
+    tags=LONG,
     description="Learn from a campaign's outcomes; a model that is better scores from then on.",
 )
 
