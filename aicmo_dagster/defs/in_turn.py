@@ -16,8 +16,10 @@ import dagster as dg
 from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.stages.attempts import Attempt
 from aicmo_dagster.stages.faults import is_transient, wait_before
+from aicmo_dagster.stages.freshness import fresh_until
 from aicmo_dagster.stages.report import Report
 from aicmo_dagster.stages.workspace import Workspace
+from aicmo_dagster.store.ticks import schedule_of
 
 Metadata = Mapping[str, dg.MetadataValue]
 Context = dg.AssetExecutionContext | dg.OpExecutionContext
@@ -75,6 +77,7 @@ def run_campaigns(
             report, metadata = work.perform(key)
             if work.recorded:
                 attempt.succeeded(report, datetime.now(UTC))
+                metadata = {**metadata, **_freshness(workspace, key, work.stage)}
             done[key] = metadata
         except Exception as error:  # the boundary: whatever it is, the next campaign has its turn
             failures[key] = error
@@ -82,6 +85,14 @@ def run_campaigns(
                 with suppress(Exception):  # the database may be what failed
                     attempt.failed(failure_text(error), datetime.now(UTC))
     return done, failures
+
+
+def _freshness(workspace: Workspace, key: str, stage: str) -> Metadata:
+    """Until when what was made now counts as fresh, by the campaign's schedule."""
+    with workspace.database.read() as connection:
+        schedule = schedule_of(connection, key)
+    until = fresh_until(stage, schedule, datetime.now(UTC)) if schedule else None
+    return {"fresh_until": dg.MetadataValue.timestamp(until)} if until else {}
 
 
 def failure_of(failures: Mapping[str, Exception], context: Context) -> Exception:

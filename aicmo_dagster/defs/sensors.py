@@ -21,6 +21,7 @@ from aicmo_dagster.defs.reports import report_job
 from aicmo_dagster.defs.resources import Clock
 from aicmo_dagster.defs.run_queries import busy_campaigns, runs_of_keys
 from aicmo_dagster.stages import clock as stage_clock
+from aicmo_dagster.stages.arrivals import ANSWERS, NEW_FILES, look_for_arrivals
 from aicmo_dagster.stages.clock import Request
 from aicmo_dagster.stages.faults import RETRIES
 from aicmo_dagster.stages.workspace import Workspace
@@ -32,6 +33,8 @@ JOB_OF: dict[str, Any] = {
     "full_pipeline": full_pipeline_job,
     "harvest": lead_pipeline_job,
     "follow": lead_pipeline_job,
+    NEW_FILES: lead_pipeline_job,
+    ANSWERS: lead_pipeline_job,
     "nurture": shared_nurture_job,
     "large_nurture": nurture_job,
     "train": train_job,
@@ -39,10 +42,11 @@ JOB_OF: dict[str, Any] = {
 }
 PRIORITIES = {
     **{"nurture": -1, "large_nurture": -1, "report": -1},
-    **{"full_pipeline": -2, "harvest": -2, "follow": -2, "train": -3},
+    **{"full_pipeline": -2, "harvest": -2, "follow": -2, NEW_FILES: -2, ANSWERS: -2, "train": -3},
 }
 """Of scheduled runs. Those that people start have 0 and go first."""
 
+ARRIVAL_SECONDS = 60
 _WORKER_LOSSES = 2
 """How often a run whose process was lost is started again."""
 
@@ -77,6 +81,22 @@ def campaign_clock(
     )
 
 
+@dg.sensor(
+    jobs=[lead_pipeline_job],
+    minimum_interval_seconds=ARRIVAL_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def arrival_sensor(
+    context: dg.SensorEvaluationContext, workspace: dg.ResourceParam[Workspace], clock: Clock
+) -> dg.SensorResult | dg.SkipReason:
+    """Starts a harvest where files of a source are new, or answers of a provider are due."""
+    busy = busy_campaigns(context.instance).keys()
+    requests = look_for_arrivals(workspace, busy, clock.now())
+    if not requests:
+        return dg.SkipReason("nothing has arrived")
+    return dg.SensorResult([_run_request(request) for request in requests])
+
+
 def _run_request(request: Request) -> dg.RunRequest:
     tags = {
         RETRIES_TAG: str(RETRIES),
@@ -98,4 +118,4 @@ def _run_request(request: Request) -> dg.RunRequest:
     )
 
 
-SENSORS = [campaign_clock]
+SENSORS = [campaign_clock, arrival_sensor]

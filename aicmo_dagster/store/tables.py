@@ -681,6 +681,16 @@ sa.Index(
     postgresql_where=incidents.c.next_attempt_at.is_not(None),
 )
 
+source_marks = sa.Table(
+    "source_marks",
+    metadata,
+    sa.Column("campaign", sa.Text(), primary_key=True),
+    sa.Column("version", sa.BigInteger(), nullable=False),
+    sa.Column("patterns", sa.Text(), nullable=False),
+    sa.Column("mark", sa.Text(), nullable=False),
+    sa.Column("noted_at", UtcInstant(), nullable=False),
+)
+
 model_changes = sa.Table(
     "model_changes",
     metadata,

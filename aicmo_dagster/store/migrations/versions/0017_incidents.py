@@ -1,4 +1,4 @@
-"""Incidents: what is wrong, told once when it begins and once when it is over.
+"""Incidents, told once when they begin and once when they are over; what files looked like.
 
 Written out, not made from `store.tables`: this is what the tables were, whatever they become.
 """
@@ -13,7 +13,19 @@ down_revision = "0010"
 
 
 def upgrade() -> None:
-    """Incidents have a table. There is no way down."""
+    """There are incidents and marks of sources. There is no way down."""
+    _incidents()
+    op.create_table(
+        "source_marks",
+        sa.Column("campaign", sa.Text(), primary_key=True),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("patterns", sa.Text(), nullable=False),
+        sa.Column("mark", sa.Text(), nullable=False),
+        sa.Column("noted_at", UtcInstant(), nullable=False),
+    )
+
+
+def _incidents() -> None:
     number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
     op.create_table(
         "incidents",
