@@ -10,8 +10,8 @@ from aicmo_dagster.defs.assets import OWNERS
 from aicmo_dagster.defs.in_turn import Metadata, Work, materialise
 from aicmo_dagster.defs.jobs import LONG
 from aicmo_dagster.defs.partitions import campaign_partitions
-from aicmo_dagster.defs.resources import Clock
-from aicmo_dagster.defs.runs import WORKER_TAG, run_failure
+from aicmo_dagster.defs.resources import WORKER_TAG, Clock
+from aicmo_dagster.defs.runs import run_failure
 from aicmo_dagster.stages.model_claims import DRIFTED, drifts
 from aicmo_dagster.stages.report import Report
 from aicmo_dagster.stages.workspace import Workspace

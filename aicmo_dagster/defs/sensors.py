@@ -20,6 +20,7 @@ from aicmo_dagster.defs.partitions import campaign_partitions
 from aicmo_dagster.defs.reports import report_job
 from aicmo_dagster.defs.resources import Clock
 from aicmo_dagster.defs.run_queries import busy_campaigns, runs_of_keys
+from aicmo_dagster.defs.runs import fail_abandoned_runs
 from aicmo_dagster.stages import clock as stage_clock
 from aicmo_dagster.stages.arrivals import ANSWERS, NEW_FILES, look_for_arrivals
 from aicmo_dagster.stages.clock import Request
@@ -67,6 +68,7 @@ def campaign_clock(
         clock: The time.
     """
     instance, now = context.instance, clock.now()
+    fail_abandoned_runs(instance)
     runs = runs_of_keys(instance, stage_clock.open_run_keys(workspace))
     ended = {key: end for key, end in runs.items() if end is not None}
     stage_clock.settle(workspace, ended, now)
