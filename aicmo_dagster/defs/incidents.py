@@ -29,7 +29,7 @@ from aicmo_dagster.stages.freshness import late_stages
 from aicmo_dagster.stages.incidents import update_incidents
 from aicmo_dagster.stages.workspace import Workspace
 
-SECONDS = 60
+SECONDS = 120
 """How often is looked for what is wrong; of a run that failed is heard sooner."""
 
 OVER_ALL = (engagement_job.name, inbound_job.name, housekeeping_job.name)
@@ -91,7 +91,9 @@ def incident_sensor(
 
 
 @dg.run_failure_sensor(
-    monitor_all_code_locations=True, default_status=dg.DefaultSensorStatus.RUNNING
+    minimum_interval_seconds=SECONDS // 2,
+    monitor_all_code_locations=True,
+    default_status=dg.DefaultSensorStatus.RUNNING,
 )
 def lost_run_sensor(
     context: dg.RunFailureSensorContext, workspace: dg.ResourceParam[Workspace], clock: Clock

@@ -27,7 +27,7 @@ from aicmo_dagster.stages.clock import Request
 from aicmo_dagster.stages.faults import RETRIES
 from aicmo_dagster.stages.workspace import Workspace
 
-SECONDS = 15
+SECONDS = 20
 """How often the clock is looked at, which is how soon an edited cron counts."""
 
 JOB_OF: dict[str, Any] = {
@@ -47,7 +47,7 @@ PRIORITIES = {
 }
 """Of scheduled runs. Those that people start have 0 and go first."""
 
-ARRIVAL_SECONDS = 60
+ARRIVAL_SECONDS = 120
 _WORKER_LOSSES = 2
 """How often a run whose process was lost is started again."""
 

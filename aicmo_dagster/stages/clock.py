@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from aicmo_dagster.domain.schedules import Tick, due_ticks, is_blacked_out
 from aicmo_dagster.domain.schemas import STAGES
+from aicmo_dagster.stages.attempts import note_lost_run
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store import ticks
 from aicmo_dagster.store.due import campaigns_with_mail
@@ -38,6 +39,15 @@ LARGE_NURTURE = "large_nurture"
 
 FOLLOWING = STAGES[:4]
 """The stages that follow when the one before changed. Mail goes out by its schedule alone."""
+
+
+_MADE_BY = {
+    "full_pipeline": STAGES,
+    SHARED: STAGES[4:],
+    "train": ("score_model",),
+    "report": ("campaign_report",),
+}
+"""Job to what it makes; the others make `FOLLOWING`."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +90,7 @@ class Ended:
 
     run_id: str
     succeeded: bool
+    cancelled: bool = False
 
 
 def open_run_keys(workspace: Workspace) -> set[str]:
@@ -91,15 +102,21 @@ def open_run_keys(workspace: Workspace) -> set[str]:
 def settle(workspace: Workspace, ended: Mapping[str, Ended], now: datetime) -> None:
     """The ticks of the runs that have ended say what became of them.
 
-    In a shared run each campaign has its own end: the others' failures are not its failure.
+    In a shared run each campaign has its own end: the others' failures are not its failure. What a
+    lost run left undone has failed, so that it shows.
     """
     if not ended:
         return
+    lost: list[tuple[Tick, str]] = []
     with workspace.database.write() as connection:
         for claimed in ticks.open_ticks(connection):
             if run := ended.get(claimed.run_key):
                 state, reason = _end_of(connection, claimed.tick, run)
                 ticks.finish_tick(connection, claimed.tick, state, reason, now)
+                if state == ticks.FAILED and not run.cancelled:
+                    lost.append((claimed.tick, run.run_id))
+    for tick, run_id in lost:
+        note_lost_run(workspace, tick.campaign, _MADE_BY.get(tick.job, FOLLOWING), run_id, now)
 
 
 def look(workspace: Workspace, busy: Mapping[str, str], started: Set[str], now: datetime) -> Look:
@@ -204,6 +221,8 @@ def _end_of(connection: sa.Connection, tick: Tick, run: Ended) -> tuple[str, str
     ]
     if failures:
         return ticks.FAILED, "; ".join(failures)
-    if run.succeeded or any(state.succeeded_in == run.run_id for state in states.values()):
+    mailed = states.get("nurture_sends")
+    mailed_here = tick.job == SHARED and mailed is not None and mailed.succeeded_in == run.run_id
+    if run.succeeded or mailed_here:
         return ticks.SUCCEEDED, ""
     return ticks.FAILED, f"run {run.run_id} ended before it was done"

@@ -14,7 +14,7 @@ from aicmo_dagster.store.due import campaigns_with_mail
 from aicmo_dagster.store.events import add_event
 from aicmo_dagster.store.frames import replace_frame
 from aicmo_dagster.store.pauses import begin_pause
-from aicmo_dagster.store.results import record_failure, record_success
+from aicmo_dagster.store.results import record_failure, record_success, states_of
 from aicmo_dagster.store.tables import FRAME_TABLES, agenda, nurture_sends
 from aicmo_dagster.store.ticks import past_ticks
 from aicmo_dagster_tests.samples import NOON, SECRET, lead_id, raw_leads, routed_leads
@@ -230,6 +230,22 @@ def test_nurture_starts_where_a_step_is_to_be_planned_although_no_mail_is_due(
         happen(connection)
 
     assert bool(looked(workspace, NOON + HOUR).requests) is starts
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_what_a_lost_run_left_undone_has_failed_unless_somebody_cancelled_it(
+    workspace: Workspace, cancelled: bool
+) -> None:
+    apply(workspace, "spring", 1, schedule=HOURLY)
+    (request,) = looked(workspace, NOON + HOUR).requests
+    done(workspace, "spring", "raw_leads", NOON + HOUR, "r1")
+    failed(workspace, "spring", "raw_leads", NOON, "r0")
+
+    settle(workspace, {request.run_key: Ended("r1", False, cancelled)}, NOON + HOUR)
+
+    with workspace.database.read() as connection:
+        states = states_of(connection, "spring")
+    assert ("scored_leads" in states) is not cancelled
 
 
 def test_in_a_shared_run_each_campaign_has_its_own_end(workspace: Workspace) -> None:
