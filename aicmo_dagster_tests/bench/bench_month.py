@@ -29,7 +29,7 @@ DAYS = 30
 WEEK = 8
 """The day after which nothing is kept that the first day made."""
 
-HARVESTS, NURTURES, TICKS = 10, 4, 200
+HARVESTS, NURTURES, TICKS = 5, 2, 200
 """A day."""
 
 BOUND = 1.1
