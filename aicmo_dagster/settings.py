@@ -69,6 +69,7 @@ class Settings:
         dagster_url: Where Dagster's web server is reached, without a slash at the end.
         api_rate: How many requests each token may make, such as ``600/minute``.
         api_origins: Origins, separated by blanks, whose pages may call the API; none by default.
+        alert_url: Where incidents are told, if anywhere.
     """
 
     home: Path
@@ -88,6 +89,7 @@ class Settings:
     dagster_url: str = "http://127.0.0.1:3000"
     api_rate: str = "600/minute"
     api_origins: str = ""
+    alert_url: str | None = field(default=None, repr=False)
 
     def process_environment(self) -> dict[str, str]:
         """The variables that make a child process, wherever it starts, see these settings.
@@ -119,6 +121,7 @@ class Settings:
             "AICMO_DAGSTER_URL": self.dagster_url,
             "AICMO_API_RATE": self.api_rate,
             "AICMO_API_ORIGINS": self.api_origins,
+            "AICMO_ALERT_URL": self.alert_url,
         }
         return {name: value or "" for name, value in variables.items()}
 
@@ -193,6 +196,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         dagster_url=(environment.get("AICMO_DAGSTER_URL") or Settings.dagster_url).rstrip("/"),
         api_rate=environment.get("AICMO_API_RATE") or Settings.api_rate,
         api_origins=environment.get("AICMO_API_ORIGINS") or "",
+        alert_url=environment.get("AICMO_ALERT_URL") or None,
     )
 
 

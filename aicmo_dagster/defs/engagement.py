@@ -9,7 +9,8 @@ from datetime import datetime
 import dagster as dg
 import pandas as pd
 
-from aicmo_dagster.defs.assets import OWNERS, failure_text, nurture_sends
+from aicmo_dagster.defs.assets import OWNERS, nurture_sends
+from aicmo_dagster.defs.in_turn import Metadata, Work, failure_text, materialise
 from aicmo_dagster.defs.metadata import table
 from aicmo_dagster.defs.partitions import campaign_partitions
 from aicmo_dagster.defs.resources import RESOURCES, Clock
@@ -39,8 +40,7 @@ def engagement(
     context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace], clock: Clock
 ) -> None:
     """A verdict, human or machine, on every open and click; pending until it is settled."""
-    for key in context.partition_keys:
-        _tell(context, judge_engagement(workspace, key, clock.now()))
+    _run(judge_engagement, context, workspace, clock)
 
 
 @dg.asset(
@@ -54,8 +54,7 @@ def sales_handoffs(
     context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace], clock: Clock
 ) -> None:
     """Leads of real interest, handed to sales once and delivered until they have arrived."""
-    for key in context.partition_keys:
-        _tell(context, graduate(workspace, key, clock.now()))
+    _run(graduate, context, workspace, clock)
     deliver_handoffs(workspace, clock.now)
 
 
@@ -138,8 +137,18 @@ ENGAGEMENT_JOBS = [engagement_job, inbound_job]
 ENGAGEMENT_SENSORS = [engagement_sensor, inbound_sensor]
 
 
-def _tell(context: dg.AssetExecutionContext, report: Report) -> None:
-    context.add_asset_metadata(_metadata(report), partition_key=report.campaign)
+def _run(
+    stage: Stage, context: dg.AssetExecutionContext, workspace: Workspace, clock: Clock
+) -> None:
+    """Runs `stage` for each campaign of the run; the failure of one is its own."""
+
+    def perform(key: str) -> tuple[Report, Metadata]:
+        report = stage(workspace, key, clock.now())
+        return report, _metadata(report)
+
+    # Not recorded: the job that does it for all campaigns each minute would fill the history.
+    work = Work(context.asset_key.to_user_string(), perform, recorded=False)
+    materialise(context, work, workspace)
 
 
 def _metadata(report: Report) -> dict[str, dg.MetadataValue]:

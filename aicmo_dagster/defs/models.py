@@ -1,18 +1,17 @@
 """The asset `score_model` and its runs. Not here: training (`stages.train`), pictures of a card."""
 
 import uuid
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 import dagster as dg
 
-from aicmo_dagster.defs.assets import OWNERS, Metadata, failure_text
+from aicmo_dagster.defs.assets import OWNERS
+from aicmo_dagster.defs.in_turn import Metadata, Work, materialise
+from aicmo_dagster.defs.jobs import LONG
 from aicmo_dagster.defs.partitions import campaign_partitions
-from aicmo_dagster.defs.resources import Clock
-from aicmo_dagster.defs.runs import WORKER_TAG, run_failure
-from aicmo_dagster.errors import AicmoError
-from aicmo_dagster.stages.attempts import Attempt
+from aicmo_dagster.defs.resources import WORKER_TAG, Clock
+from aicmo_dagster.defs.runs import run_failure
 from aicmo_dagster.stages.model_claims import drifts
 from aicmo_dagster.stages.report import Report
 from aicmo_dagster.stages.workspace import Workspace
@@ -25,7 +24,7 @@ TRAIN_JOB = "train_job"
 
 
 @dg.asset(
-    name="score_model",
+    name=MODEL_STAGE,
     partitions_def=campaign_partitions,
     group_name="pipeline",
     kinds={"table", "scikitlearn"},
@@ -41,48 +40,27 @@ def score_model(
     and not learned from until a person has vouched for them. The card holds what the model was
     worth on the newest leads whose outcome is known, of which it saw none.
     """
-    done: dict[str, Metadata] = {}
-    failures: dict[str, Exception] = {}
-    for key in context.partition_keys:
-        attempt = Attempt(
-            workspace, key, MODEL_STAGE, context.run.run_id, begun_at=datetime.now(UTC)
-        )
-        try:
-            done[key] = _train(attempt, clock.now())
-        except Exception as error:  # the boundary: whatever it is, the next campaign has its turn
-            failures[key] = error
-            with suppress(Exception):  # the database may be what failed
-                attempt.failed(failure_text(error), datetime.now(UTC))
-    if not failures:
-        for key, metadata in done.items():
-            context.add_asset_metadata(metadata, partition_key=key)
-        return dg.MaterializeResult()
-    # Dagster records nothing for a step that fails.
-    for key, metadata in done.items():
-        context.log_event(dg.AssetMaterialization("score_model", partition=key, metadata=metadata))
-    text = "\n".join(f"{key}: {failure_text(error)}" for key, error in failures.items())
-    codes = {e.exit_code if isinstance(e, AicmoError) else 1 for e in failures.values()}
-    raise dg.Failure(text, metadata={"exit_code": min(codes)}) from None
+    work = Work(MODEL_STAGE, lambda key: _train(workspace, key, clock.now()))
+    return materialise(context, work, workspace)
 
 
-def _train(attempt: Attempt, now: datetime) -> Metadata:
-    """The metadata of training, whose figures are kept for whoever asks how far leads moved."""
+def _train(workspace: Workspace, key: str, now: datetime) -> tuple[Report, Metadata]:
     # What learns takes longer to import than all the rest, and only training needs it.
     from aicmo_dagster.defs.model_cards import card_metadata
     from aicmo_dagster.stages.train import train_model
 
-    workspace, key = attempt.workspace, attempt.campaign
     training = train_model(workspace, key, now, DECIDED_BY)
-    moved = drifts(workspace, key, now)
-    figures: dict[str, float] = {DRIFTED: sum(each.alarm for each in moved)}
-    report = Report(key, MODEL_STAGE, training.leads, training.wins + training.losses, {}, figures)
-    attempt.succeeded(report, datetime.now(UTC))
-    return card_metadata(training, moved)
+    drifted = drifts(workspace, key, now)
+    figures = {DRIFTED: float(sum(each.alarm for each in drifted))}
+    labelled = training.wins + training.losses
+    report = Report(key, MODEL_STAGE, training.leads, labelled, figures=figures)
+    return report, card_metadata(training, drifted)
 
 
 train_job = dg.define_asset_job(
     TRAIN_JOB,
     selection=dg.AssetSelection.assets(score_model),
+    tags=LONG,
     description="Learn from a campaign's outcomes; a model that is better scores from then on.",
 )
 

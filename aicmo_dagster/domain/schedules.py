@@ -15,7 +15,7 @@ from cronsim import CronSim
 
 from aicmo_dagster.domain.campaigns import Schedule
 
-SCHEDULED = ("full_pipeline", "harvest", "nurture", "train")
+SCHEDULED = ("full_pipeline", "harvest", "nurture", "train", "report")
 """The jobs that a schedule starts. Of two due at once, the earlier here is asked for first."""
 
 _CLEAR = timedelta(hours=3)
@@ -49,6 +49,11 @@ def next_ticks(schedule: Schedule, job: str, now: datetime, count: int = 5) -> l
     earlier = (now - _CLEAR).astimezone(ZoneInfo(schedule.timezone))
     instants = (at for at in CronSim(expression, earlier) if at > now)
     return list(islice((at for at in instants if not is_blacked_out(schedule, at)), count))
+
+
+def in_words(expression: str) -> str:
+    """The cron expression as one would say it, such as "At 06:00 every day"."""
+    return str(CronSim(expression, datetime(2000, 1, 1)).explain())
 
 
 def is_blacked_out(schedule: Schedule, at: datetime) -> bool:

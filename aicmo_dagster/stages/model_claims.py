@@ -23,6 +23,7 @@ from aicmo_dagster.stages.outcomes import read_history
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.frames import read_frame
 from aicmo_dagster.store.models import promoted_model
+from aicmo_dagster.store.troubles import DRIFTED
 
 if TYPE_CHECKING:
     from aicmo_dagster.domain.scoring.drift import Drift
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 # is imported where a model is in charge.
 
 NO_MODEL = "no model is in charge"
+
 MOST_UNKNOWN = 0.2
 """The share of leads that nothing is known of above which scores mean little."""
 
@@ -39,7 +41,7 @@ def leads_are_like_those_learned_from(workspace: Workspace, key: str, now: datet
     """Of the leads since training, no column and no score has drifted beyond chance."""
     found = drifts(workspace, key, now)
     moved = [each.name for each in found if each.alarm]
-    figures = {"drifted": len(moved), "worst_psi": max((e.psi for e in found), default=0.0)}
+    figures = {DRIFTED: len(moved), "worst_psi": max((e.psi for e in found), default=0.0)}
     return Finding(not moved, f"drifted since training: {', '.join(moved)}; train again", figures)
 
 

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from aicmo_dagster.store.database import take_turn
+from aicmo_dagster.store.database import take_turn, written_out
 from aicmo_dagster.store.tables import provider_answers, provider_calls
 
 LEASE = timedelta(minutes=30)
@@ -230,6 +230,14 @@ def pending_call(
     )
     row = connection.execute(query).first()
     return None if row is None else (row.campaign, _open_call(row))
+
+
+def pending_since(connection: sa.Connection) -> dict[str, datetime]:
+    """Campaign to since when the oldest answer that it waits for is pending."""
+    waiting = sa.and_(written_out(_CALLS.state, OPEN), _CALLS.state == "pending")
+    query = sa.select(_CALLS.campaign, sa.func.min(_CALLS.started_at).label("since"))
+    rows = connection.execute(query.where(waiting).group_by(_CALLS.campaign))
+    return {row.campaign: row.since for row in rows}
 
 
 def asked_elsewhere(

@@ -4,16 +4,23 @@ Not here: the rows a stage made (`frames`), or why a lead went on (`decisions`).
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from aicmo_dagster.store.tables import stage_results, stage_states
+from aicmo_dagster.store.campaigns import ACTIVE
+from aicmo_dagster.store.tables import campaigns, stage_results, stage_states
 
 _STATES = stage_states.c
+_RESULTS = stage_results.c
+_IS_LATEST = sa.and_(
+    _RESULTS.campaign == _STATES.campaign,
+    _RESULTS.stage == _STATES.stage,
+    _RESULTS.finished_at == _STATES.succeeded_at,
+)
 
 
 @dataclass(frozen=True)
@@ -128,9 +135,35 @@ def latest_success(
     return StageResult(**row._mapping) if row else None
 
 
+def latest_figures(
+    connection: sa.Connection, stages: Sequence[str]
+) -> dict[tuple[str, str], dict[str, float]]:
+    """(campaign, stage) to the figures of the stage's latest success, of active campaigns."""
+    query = (
+        sa.select(_RESULTS.campaign, _RESULTS.stage, _RESULTS.figures)
+        .join(stage_states, _IS_LATEST)
+        .join(campaigns, campaigns.c.campaign == _STATES.campaign)
+        .where(_STATES.stage.in_(stages), campaigns.c.state == ACTIVE, _RESULTS.succeeded)
+    )
+    return {(r.campaign, r.stage): json.loads(r.figures) for r in connection.execute(query)}
+
+
+def last_durations(
+    connection: sa.Connection, stage: str, keys: Collection[str]
+) -> dict[str, timedelta]:
+    """Campaign to how long the stage took the last time that it went well."""
+    query = (
+        sa.select(_RESULTS.campaign, _RESULTS.started_at, _RESULTS.finished_at)
+        .join(stage_states, _IS_LATEST)
+        .where(_STATES.stage == stage, _STATES.campaign.in_(keys), _RESULTS.succeeded)
+    )
+    return {r.campaign: r.finished_at - r.started_at for r in connection.execute(query)}
+
+
 def forget_before(connection: sa.Connection, instant: datetime) -> int:
-    """The history older than `instant` is gone; how the stages stand is kept."""
-    old = stage_results.c.finished_at < instant
+    """The history older than `instant` is gone, each stage's latest success excepted."""
+    latest = sa.exists().where(_IS_LATEST)
+    old = sa.and_(_RESULTS.finished_at < instant, ~latest)
     return connection.execute(sa.delete(stage_results).where(old)).rowcount
 
 

@@ -664,6 +664,49 @@ sa.Index(
     stage_results.c.finished_at,
 )
 
+incidents = sa.Table(
+    "incidents",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
+    sa.Column("kind", sa.Text(), nullable=False),
+    sa.Column("campaign", sa.Text(), nullable=False),
+    sa.Column("subject", sa.Text(), nullable=False),
+    sa.Column("reason", sa.Text(), nullable=False),
+    sa.Column("run_id", sa.Text(), nullable=False),
+    sa.Column("opened_at", UtcInstant(), nullable=False),
+    sa.Column("closed_at", UtcInstant()),
+    sa.Column("told_at", UtcInstant()),
+    sa.Column("end_told_at", UtcInstant()),
+    sa.Column("attempts", sa.BigInteger(), nullable=False, server_default="0"),
+    sa.Column("next_attempt_at", UtcInstant()),
+    sa.Column("error", sa.Text()),
+)
+sa.Index(
+    "ix_incidents_open",
+    incidents.c.kind,
+    incidents.c.campaign,
+    incidents.c.subject,
+    unique=True,
+    sqlite_where=incidents.c.closed_at.is_(None),
+    postgresql_where=incidents.c.closed_at.is_(None),
+)
+sa.Index(
+    "ix_incidents_waiting",
+    incidents.c.next_attempt_at,
+    sqlite_where=incidents.c.next_attempt_at.is_not(None),
+    postgresql_where=incidents.c.next_attempt_at.is_not(None),
+)
+
+source_marks = sa.Table(
+    "source_marks",
+    metadata,
+    sa.Column("campaign", sa.Text(), primary_key=True),
+    sa.Column("version", sa.BigInteger(), nullable=False),
+    sa.Column("patterns", sa.Text(), nullable=False),
+    sa.Column("mark", sa.Text(), nullable=False),
+    sa.Column("noted_at", UtcInstant(), nullable=False),
+)
+
 model_changes = sa.Table(
     "model_changes",
     metadata,
