@@ -33,6 +33,9 @@ from aicmo_dagster.domain.templates import row_template
 from aicmo_dagster.errors import BadInput, Problem
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+MOST_TAGGED = 31
+"""Characters of a name that + and a tag of 32 still fit behind (RFC 5321, section 4.5.3.1.1)."""
+
 FURNISHED = frozenset(
     {
         *("lead_id", "address_kind", "domain", "source", "sources", "origins", "custom"),
@@ -449,14 +452,39 @@ class Escalate(Section):
     to: Address
 
 
+class Track(Section):
+    """What is asked of messages that were sent; it holds at once, for leads under way too.
+
+    With `replies`, the address that replies go to carries a tag, NAME+TAG@: only where the mail
+    server delivers that to NAME@.
+    """
+
+    opens: bool = True
+    clicks: bool = True
+    replies: bool = False
+
+
 class Nurture(Section):
     """How mail is sent."""
 
     sender: Sender
+    track: Track = Track()
     window: Window = Window()
     caps: Caps = Caps()
     graduate: Graduate | None = None
     escalate: Escalate | None = None
+
+    @model_validator(mode="after")
+    def _replies_can_be_tagged(self) -> Self:
+        address = self.sender.reply_to or self.sender.address
+        name, _, host = address.rpartition("@")
+        own = host.lower() == self.sender.address.rpartition("@")[2].lower()
+        if self.track.replies and (not own or "+" in name or len(name) > MOST_TAGGED):
+            raise ValueError(
+                "for 'track.replies' an address to reply to that is in the sender's domain and "
+                f"has a name of at most {MOST_TAGGED} characters without '+'"
+            )
+        return self
 
 
 class Goals(Section):
