@@ -37,6 +37,17 @@ def domain_key(key: bytes, domain: str) -> str:
     return _digest(key, "domain", domain).hex()
 
 
+def identity_key(key: bytes, kind: str, identity: str) -> str:
+    """The keyed hash that an erased person's identity is known by, so that it is not stored again.
+
+    Args:
+        key: The installation's secret key.
+        kind: Of identity, such as linkedin.
+        identity: In its one spelling.
+    """
+    return _digest(key, "identity", kind, identity).hex()
+
+
 def person_key(key: bytes, provider: str, identity: str) -> str:
     """The keyed hash that a provider's answer about a person is kept under, in all campaigns.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from aicmo_dagster.domain.tokens import address_key, message_id, unsubscribe_token
 from aicmo_dagster.errors import AicmoError
@@ -14,6 +15,7 @@ from aicmo_dagster.stages.harvest import harvest
 from aicmo_dagster.stages.listen import listen
 from aicmo_dagster.stages.nurture import nurture
 from aicmo_dagster.stages.qualify import qualify_leads
+from aicmo_dagster.stages.record import unsubscribe
 from aicmo_dagster.stages.report import Report
 from aicmo_dagster.stages.route import route_leads
 from aicmo_dagster.stages.score import score_leads
@@ -22,6 +24,7 @@ from aicmo_dagster.store.events import events_of_kind, events_of_lead
 from aicmo_dagster.store.frames import read_frame
 from aicmo_dagster.store.ledger import sends_of_lead
 from aicmo_dagster.store.suppressions import suppressed
+from aicmo_dagster.store.tables import FRAME_TABLES
 from aicmo_dagster_tests.mail.inbound.letters import OURS, complaint, letter, report
 from aicmo_dagster_tests.samples import NOON, SECRET
 from aicmo_dagster_tests.workspaces import apply, open_test_workspace
@@ -96,6 +99,57 @@ def test_a_hard_bounce_suppresses_the_address_for_ever(workspace: Workspace) -> 
     assert kinds(workspace) == ["bounce"]
     assert is_suppressed(workspace)
     assert not is_suppressed(workspace, "lead2@company2.example")
+
+
+MOVED = "ann@elsewhere.example"
+
+
+def move(workspace: Workspace) -> str:
+    """The lead has another address since it was written to; tells its id."""
+    lead_id, leads = lead(workspace), FRAME_TABLES["raw_leads"]
+    with workspace.database.write() as connection:
+        connection.execute(sa.update(leads).where(leads.c.lead_id == lead_id).values(email=MOVED))
+    return lead_id
+
+
+def test_a_bounce_suppresses_the_address_written_to_and_not_the_one_the_lead_has_now(
+    workspace: Workspace,
+) -> None:
+    about = sent_id(workspace)
+    lead_id = move(workspace)
+    heard(workspace, report(about=about))
+    nurture(workspace, "spring", lambda: NOON + 3 * DAY)
+
+    assert is_suppressed(workspace)
+    assert not is_suppressed(workspace, MOVED)
+    with workspace.database.read() as connection:
+        told = [each["kind"] for each in events_of_lead(connection, "spring", lead_id)]
+        states = [each["state"] for each in sends_of_lead(connection, "spring", lead_id)]
+    assert told == ["former_bounce"]
+    assert states == ["accepted", "accepted"]
+
+
+def test_complaining_and_unsubscribing_suppress_the_address_written_to(
+    workspace: Workspace,
+) -> None:
+    about, other = sent_id(workspace), lead(workspace, "lead2@company2.example")
+    lead_id = move(workspace)
+    heard(workspace, complaint(about))
+    leads = FRAME_TABLES["raw_leads"]
+    with workspace.database.write() as connection:
+        connection.execute(
+            sa.update(leads).where(leads.c.lead_id == other).values(email="b@elsewhere.example")
+        )
+        unsubscribe(connection, SECRET, "spring", other, scope="everything", now=NOON)
+    nurture(workspace, "spring", lambda: NOON + 3 * DAY)
+
+    assert is_suppressed(workspace)
+    assert is_suppressed(workspace, "lead2@company2.example")
+    assert not is_suppressed(workspace, MOVED)
+    with workspace.database.read() as connection:
+        for each in (lead_id, other):
+            states = [row["state"] for row in sends_of_lead(connection, "spring", each)]
+            assert states == ["accepted", "cancelled"]
 
 
 def test_a_bounce_that_quotes_nothing_of_ours_suppresses_nobody(workspace: Workspace) -> None:
