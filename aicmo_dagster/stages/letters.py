@@ -52,7 +52,7 @@ class Letters:
         self._tracker = Tracker(
             self._secret_key, workspace.settings.public_url, self._key, self._track
         )
-        self._signer = _signer(workspace, self._sender.address)
+        self._signer = open_signer(workspace, self._sender.address)
 
     def write(
         self, send: Send, lead: dict[str, Any], thread: list[tuple[str, str]], date: datetime
@@ -166,7 +166,13 @@ def _full_name(lead: dict[str, Any]) -> str | None:
     return " ".join(filter(None, (lead["first_name"], lead["last_name"]))) or None
 
 
-def _signer(workspace: Workspace, sender: str) -> Signer | None:
+def open_signer(workspace: Workspace, sender: str) -> Signer | None:
+    """Signs mail from the address `sender`; none where mail is not signed here.
+
+    Raises:
+        BadInput: If the key cannot sign.
+        AicmoError: If the signature is not of the sender's domain.
+    """
     dkim = workspace.settings.dkim
     if dkim is None:
         return None

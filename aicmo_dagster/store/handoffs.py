@@ -131,16 +131,30 @@ def resend(connection: sa.Connection, campaign: str, lead_id: str, now: datetime
 
 def acknowledge(
     connection: sa.Connection, campaign: str, lead_id: str, by: str, now: datetime
-) -> None:
-    """Its owner has taken it up: nobody else is asked to. The first acknowledgement is kept.
+) -> bool:
+    """Its owner has taken it up; tells whether nobody had. The first acknowledgement is kept.
 
     Raises:
         AicmoError: If the lead was not handed over.
     """
     found = handoff_of_lead(connection, campaign, lead_id)
     _require(found is not None, campaign)
-    if found and found["acknowledged_at"] is None:
-        _change(connection, campaign, lead_id, acknowledged_at=now, acknowledged_by=by)
+    if not found or found["acknowledged_at"] is not None:
+        return False
+    return _change(connection, campaign, lead_id, acknowledged_at=now, acknowledged_by=by) > 0
+
+
+def find_handoff(connection: sa.Connection, key: str) -> tuple[str, str]:
+    """Campaign and lead of the handoff whose webhook has the id `key`.
+
+    Raises:
+        AicmoError: If there is none.
+    """
+    query = sa.select(_HANDOFFS.campaign, _HANDOFFS.lead_id).where(_HANDOFFS.key == key)
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        raise AicmoError(f"there is no handoff {key}; 'aicmo handoff list' tells which there are")
+    return row.campaign, row.lead_id
 
 
 def list_handoffs(
