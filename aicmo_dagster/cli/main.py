@@ -21,6 +21,7 @@ COMMANDS = {
     "model": ("aicmo_dagster.cli.model", "model"),
     "erase": ("aicmo_dagster.cli.erase", "erase"),
     "handoff": ("aicmo_dagster.cli.handoff", "handoff"),
+    "unknown": ("aicmo_dagster.cli.unknown", "unknown"),
     "api": ("aicmo_dagster.cli.api", "api"),
     "dev": ("aicmo_dagster.cli.dev", "dev"),
 }

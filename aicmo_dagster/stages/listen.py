@@ -22,13 +22,14 @@ from aicmo_dagster.stages.report import Report
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.campaigns import load_campaign
 from aicmo_dagster.store.events import add_event, instants_of
+from aicmo_dagster.store.handoffs import colleagues_everywhere
 from aicmo_dagster.store.inbound import (
     begin_message,
     describe_message,
     move_cursor,
     read_cursor,
 )
-from aicmo_dagster.store.interruptions import put_off
+from aicmo_dagster.store.interruptions import hold_back
 from aicmo_dagster.store.recipients import (
     Recipient,
     recipient,
@@ -142,7 +143,9 @@ class _Handling:
         if kind == "out_of_office":
             return self._away(self.lead)
         self._event(self.lead, kind, {"matched_by": "reference", "text": self._inbound.text})
-        return "recorded"
+        if kind != "reply":
+            return "recorded"
+        return f"recorded, {self._spare_colleagues(self.lead)} colleagues spared for a while"
 
     def _proven(self) -> Recipient | None:
         """The lead whose message is quoted."""
@@ -199,6 +202,22 @@ class _Handling:
         times = instants_of(self._connection, lead.campaign, lead.lead_id, "soft_bounce")
         return len(times) >= SOFT_BOUNCES and times[-1] - times[0] >= SOFT_SPAN
 
+    def _spare_colleagues(self, lead: Recipient) -> int:
+        """Colleagues of who replied get nothing for as long as their campaigns say; how many."""
+        everywhere = colleagues_everywhere(self._connection, lead.campaign, lead.lead_id)
+        spared = 0
+        for campaign, leads in everywhere.items():
+            try:
+                routing = load_campaign(self._connection, campaign).campaign.routing
+            except AicmoError:  # a document of another version must not keep mail from being read
+                continue
+            days = routing.overlap.colleague_replied_days
+            if days:
+                until, reason = self._now + timedelta(days=days), "a colleague replied"
+                hold_back(self._connection, campaign, leads, until, reason)
+                spared += len(leads)
+        return spared
+
     def _objected(self, lead: Recipient) -> str:
         self._event(lead, "reply", {"matched_by": "reference", "asks_to_stop": True})
         unsubscribe(
@@ -218,8 +237,8 @@ class _Handling:
         if back is None:
             return "away: recorded"
         until = datetime.combine(back, time(), self._now.tzinfo)
-        moved = put_off(
-            self._connection, lead.campaign, lead.lead_id, until, "waits for its return"
+        moved = hold_back(
+            self._connection, lead.campaign, [lead.lead_id], until, "waits for its return"
         )
         return f"away until a day it names: {moved} sends put off"
 

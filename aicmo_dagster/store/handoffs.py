@@ -11,6 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from aicmo_dagster.domain.addresses import FREE_MAIL
 from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.store.database import insert_once
 from aicmo_dagster.store.tables import FRAME_TABLES, handoffs
@@ -181,20 +182,35 @@ def handoff_of_lead(
 
 def colleagues(connection: sa.Connection, campaign: str, lead_id: str) -> list[str]:
     """Other leads of the campaign that are in a sequence and of the same company's domain."""
-    domain = sa.select(_RAW.domain).where(_RAW.campaign == campaign, _RAW.lead_id == lead_id)
+    return colleagues_everywhere(connection, campaign, lead_id).get(campaign, [])
+
+
+def colleagues_everywhere(
+    connection: sa.Connection, campaign: str, lead_id: str
+) -> dict[str, list[str]]:
+    """Campaign to the leads in its sequences that are of the company of this one, and not it.
+
+    A mailbox provider's domain is no company.
+    """
+    own = sa.select(_RAW.domain, _RAW.email).where(
+        _RAW.campaign == campaign, _RAW.lead_id == lead_id
+    )
+    lead = connection.execute(own).one_or_none()
+    if lead is None or lead.domain is None or lead.domain in FREE_MAIL:
+        return {}
     query = (
-        sa.select(_RAW.lead_id)
+        sa.select(_RAW.campaign, _RAW.lead_id)
         .join(
             FRAME_TABLES["routed_leads"],
             (_ROUTED.campaign == _RAW.campaign) & (_ROUTED.lead_id == _RAW.lead_id),
         )
-        .where(
-            _RAW.campaign == campaign,
-            _RAW.lead_id != lead_id,
-            _RAW.domain == domain.scalar_subquery(),
-        )
+        .where(_RAW.domain == lead.domain, _RAW.email != lead.email)
+        .order_by(_RAW.campaign, _RAW.lead_id)
     )
-    return sorted(connection.scalars(query))
+    found: dict[str, list[str]] = {}
+    for row in connection.execute(query):
+        found.setdefault(row.campaign, []).append(row.lead_id)
+    return found
 
 
 def _change(connection: sa.Connection, campaign: str, lead_id: str, **values: Any) -> int:
