@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from aicmo_dagster.domain.campaigns import Campaign, Escalate
@@ -53,12 +54,12 @@ def acknowledge(workspace: Workspace, key: str, lead_id: str, *, by: str, now: d
 
 def plan(workspace: Workspace, key: str, now: datetime) -> int:
     """Each handoff of the campaign that waits for an owner has its reminders; how many are new."""
-    levels = _levels(workspace.campaign(key).campaign)
+    campaign = workspace.campaign(key).campaign
+    host = campaign.nurture.sender.address.rpartition("@")[2]
+    name = partial(_key, workspace.settings.secret_key(), key, host)
     with workspace.database.write() as connection:
         take_turn(connection, f"handoffs of {key}")
-        return escalations.plan_escalations(
-            connection, key, levels, lambda lead, level: _key(workspace, key, lead, level), now
-        )
+        return escalations.plan_escalations(connection, key, _levels(campaign), name, now)
 
 
 def deliver(workspace: Workspace, clock: Callable[[], datetime]) -> Report:
@@ -91,12 +92,11 @@ def _levels(campaign: Campaign) -> list[Level]:
     return found
 
 
-def _key(workspace: Workspace, key: str, lead_id: str, level: Level) -> str:
+def _key(secret: bytes, key: str, host: str, lead_id: str, level: Level) -> str:
     """What the reminder is known by at the other side, whenever it is made."""
-    secret, name = workspace.settings.secret_key(), f"escalation/{level.level}"
+    name = f"escalation/{level.level}"  # which no step can be called
     if level.channel == MAIL:
-        sender = workspace.campaign(key).campaign.nurture.sender.address
-        return message_id(secret, key, lead_id, name, sender.rpartition("@")[2])
+        return message_id(secret, key, lead_id, name, host)
     named = f"{name}\x1f{key}\x1f{lead_id}".encode()
     return f"msg_{hmac.new(secret, named, hashlib.sha256).hexdigest()[:32]}"
 
@@ -111,6 +111,7 @@ class _Run:
     reasons: Counter[str] = field(default_factory=Counter)
     _mails: dict[str, Escalation] = field(default_factory=dict)
     _worker: str = field(default_factory=this_worker)
+    _transport: str = ""
 
     def __post_init__(self) -> None:
         settings = self.workspace.settings
@@ -122,8 +123,9 @@ class _Run:
         transport = self._open()
         try:
             with self.workspace.database.write(durable=True) as connection:
-                for each in escalations.left_behind(connection, has_ended):
-                    arrived = transport.was_delivered(each.key)
+                for each, name in escalations.left_behind(connection, has_ended):
+                    asked = name == transport.name
+                    arrived = transport.was_delivered(each.key) if asked else None
                     if arrived is False:
                         escalations.try_again(connection, each, self.clock(), None)
                         continue
@@ -160,7 +162,9 @@ class _Run:
             for parcel, delivery in results:
                 self._record(connection, mails[parcel.message_id], delivery, now)
             going = [mails[parcel.message_id] for parcel in attempts]
-            allowed = escalations.begin_mail(connection, going, self._worker, now)
+            allowed = escalations.begin_mail(
+                connection, going, worker=self._worker, transport=self._transport, now=now
+            )
             claims = count_claim(connection) if allowed else 0
         if claims:
             self._fence.note(claims)
@@ -182,6 +186,7 @@ class _Run:
             parcels.append(Parcel(sender, to, each.key, content))
             self._mails[each.key] = each
         transport: Transport = self._open()
+        self._transport = transport.name
         try:
             transport.deliver(parcels, self)
         except AicmoError as error:

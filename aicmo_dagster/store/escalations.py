@@ -75,23 +75,39 @@ def plan_escalations(
     wanted = [(each.level, each.channel) for each in levels]
     gone = sa.tuple_(_ROWS.level, _ROWS.channel).not_in(wanted) if wanted else sa.true()
     connection.execute(sa.delete(escalations).where(*untried, gone))
+    if not levels:
+        return 0
+    known = _planned(connection, campaign)
     waiting = sa.select(_HANDOFFS.lead_id, _HANDOFFS.created_at).where(
         _HANDOFFS.campaign == campaign, _HANDOFFS.acknowledged_at.is_(None)
     )
     new = 0
-    for lead_id, since in connection.execute(waiting).all() if levels else []:
+    for lead_id, since in connection.execute(waiting).all():
         for each in levels:
-            row = {"campaign": campaign, "lead_id": lead_id}
-            row |= {"level": each.level, "channel": each.channel}
-            due_at = since + each.after
-            mine = [_ROWS[column] == value for column, value in row.items()]
-            values = {"state": DUE, "key": name(lead_id, each), "created_at": now}
-            if insert_once(connection, escalations, **row, **values, next_attempt_at=due_at):
-                new += 1
-                continue
-            moved = sa.update(escalations).where(*mine, *untried, _ROWS.next_attempt_at != due_at)
-            connection.execute(moved.values(next_attempt_at=due_at))
+            due_at, place = since + each.after, (lead_id, each.level, each.channel)
+            if place not in known:
+                row = {"lead_id": lead_id, "level": each.level, "channel": each.channel}
+                row |= {"state": DUE, "key": name(lead_id, each)}
+                told = {"campaign": campaign, "created_at": now, "next_attempt_at": due_at}
+                new += insert_once(connection, escalations, **row, **told)
+            elif known[place] is not None and known[place] != due_at:
+                mine = sa.tuple_(_ROWS.lead_id, _ROWS.level, _ROWS.channel) == place
+                moved = sa.update(escalations).where(*untried, mine)
+                connection.execute(moved.values(next_attempt_at=due_at))
     return new
+
+
+def _planned(
+    connection: sa.Connection, campaign: str
+) -> dict[tuple[str, int, str], datetime | None]:
+    """(lead, level, channel) of each reminder to when it is due; None once it was tried."""
+    query = sa.select(escalations).where(_ROWS.campaign == campaign)
+    return {
+        (row.lead_id, row.level, row.channel): (
+            row.next_attempt_at if row.state == DUE and not row.attempts else None
+        )
+        for row in connection.execute(query)
+    }
 
 
 def due_escalations(connection: sa.Connection, now: datetime, limit: int) -> list[Escalation]:
@@ -107,10 +123,16 @@ def any_escalation_due(connection: sa.Connection, now: datetime) -> bool:
 
 
 def begin_mail(
-    connection: sa.Connection, mails: Iterable[Escalation], worker: str, now: datetime
+    connection: sa.Connection,
+    mails: Iterable[Escalation],
+    *,
+    worker: str,
+    transport: str,
+    now: datetime,
 ) -> set[str]:
     """Marks reminders as attempting; commit before they leave. Returns the keys of those due."""
-    begun = {"state": ATTEMPTING, "worker": worker, "next_attempt_at": now}
+    begun: dict[str, Any] = {"state": ATTEMPTING, "worker": worker, "next_attempt_at": now}
+    begun["transport"] = transport
     tried = {"attempts": _ROWS.attempts + 1}
     return {each.key for each in mails if _change(connection, each, DUE, **begun, **tried)}
 
@@ -143,14 +165,14 @@ def try_again(
 
 def left_behind(
     connection: sa.Connection, has_ended: Callable[[str], bool], *, to_settle: bool = True
-) -> list[Escalation]:
-    """Mails of which it is not known whether they left, since their worker has ended.
+) -> list[tuple[Escalation, str]]:
+    """Mails of which it is not known whether they left, since their worker has ended, and by what.
 
     Those that are to be settled are the caller's until the end of the transaction.
     """
-    query = sa.select(*_FIELDS, _ROWS.worker).where(_ROWS.state == ATTEMPTING)
+    query = sa.select(*_FIELDS, _ROWS.transport, _ROWS.worker).where(_ROWS.state == ATTEMPTING)
     rows = connection.execute(query.with_for_update() if to_settle else query).all()
-    return [Escalation(*row[:-1]) for row in rows if row.worker is None or has_ended(row.worker)]
+    return [(Escalation(*row[:-2]), row.transport) for row in rows if has_ended(row.worker)]
 
 
 def drop(connection: sa.Connection, campaign: str, lead_id: str, now: datetime) -> int:

@@ -225,7 +225,10 @@ def crash(workspace: Workspace) -> None:
     with workspace.database.write() as connection:
         first = escalations.due_escalations(connection, NOON + 3 * DAY, 1)
         ended = f"{this_worker().rpartition(':')[0]}:1.00"
-        assert escalations.begin_mail(connection, first, ended, datetime.now(UTC))
+        settings = workspace.settings
+        name = open_transport(settings.smtp_url, settings.outbox).name
+        told = {"worker": ended, "transport": name, "now": datetime.now(UTC)}
+        assert escalations.begin_mail(connection, first, **told)
 
 
 class _Taking:

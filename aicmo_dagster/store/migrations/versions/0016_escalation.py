@@ -30,6 +30,7 @@ def _escalations() -> None:
         sa.Column("next_attempt_at", UtcInstant()),
         sa.Column("attempts", sa.BigInteger(), nullable=False, server_default="0"),
         sa.Column("worker", sa.Text()),
+        sa.Column("transport", sa.Text()),
         sa.Column("finished_at", UtcInstant()),
         sa.Column("error", sa.Text()),
         sa.PrimaryKeyConstraint("campaign", "lead_id", "level", "channel", name="pk_escalations"),
