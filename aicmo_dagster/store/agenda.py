@@ -134,6 +134,14 @@ def leads_to_look_at(connection: sa.Connection, campaign: str, now: datetime) ->
     follow-ups were moved does not count as waiting: `sent_at` is later by it.
     """
     last = _last_sends(campaign, now)
+    routed, raw = FRAME_TABLES["routed_leads"], FRAME_TABLES["raw_leads"]
+    told = (
+        agenda.join(
+            routed, (_ROUTED.campaign == _AGENDA.campaign) & (_ROUTED.lead_id == _AGENDA.lead_id)
+        )
+        .outerjoin(raw, (_RAW.campaign == _AGENDA.campaign) & (_RAW.lead_id == _AGENDA.lead_id))
+        .outerjoin(last, (last.c.lead_id == _AGENDA.lead_id) & (last.c.number == 1))
+    )
     query = (
         sa.select(
             *(_ROUTED[name] for name in NEEDED[:4]),
@@ -142,16 +150,7 @@ def leads_to_look_at(connection: sa.Connection, campaign: str, now: datetime) ->
             last.c.at.label("sent_at"),
             _AGENDA.not_before,
         )
-        .select_from(agenda)
-        .join(
-            FRAME_TABLES["routed_leads"],
-            (_ROUTED.campaign == _AGENDA.campaign) & (_ROUTED.lead_id == _AGENDA.lead_id),
-        )
-        .outerjoin(
-            FRAME_TABLES["raw_leads"],
-            (_RAW.campaign == _AGENDA.campaign) & (_RAW.lead_id == _AGENDA.lead_id),
-        )
-        .outerjoin(last, (last.c.lead_id == _AGENDA.lead_id) & (last.c.number == 1))
+        .select_from(told)
         .where(*_to_look_at(campaign, now))
         .order_by(_AGENDA.position)
     )
