@@ -41,11 +41,12 @@ def list_(key: str | None, as_json: bool) -> None:
 
 @unknown.command()
 @click.argument("message_id", metavar="MESSAGE-ID")
-@click.option("--sent/--not-sent", required=True, default=None, help="What was found out.")
+@click.argument("outcome", type=click.Choice(["sent", "not-sent"]))
 @click.option("--reason", required=True, help="How that is known, for everyone who asks later.")
 @click.option("--by", "who", default=getuser, show_default="you", help="Who says so.")
-def resolve(message_id: str, sent: bool, reason: str, who: str) -> None:
+def resolve(message_id: str, outcome: str, reason: str, who: str) -> None:
     """Say what became of MESSAGE-ID; one that was not sent is due again."""
+    sent = outcome == "sent"
     with open_workspace(load_settings()) as workspace:
         key, lead_id, step = resolve_send(
             workspace, message_id, sent=sent, reason=reason, by=who, now=datetime.now(UTC)
