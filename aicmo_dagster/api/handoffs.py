@@ -16,7 +16,7 @@ from aicmo_dagster.api.paging import DEFAULT_PAGE, Cursor, Limit, Page, decode_c
 from aicmo_dagster.api.problems import answers
 from aicmo_dagster.api.service import Now, Work
 from aicmo_dagster.errors import NotFound
-from aicmo_dagster.store import handoffs
+from aicmo_dagster.store import escalations, handoffs
 from aicmo_dagster.store.audit import record_change
 
 router = APIRouter(prefix="/campaigns/{key}/handoffs", tags=["handoffs"], responses=answers(404))
@@ -64,6 +64,7 @@ def acknowledge(key: str, lead: LeadId, principal: Operator, now: Now, once: Onc
 
     def act(connection: sa.Connection) -> None:
         handoffs.acknowledge(connection, key, lead, principal.who, now)
+        escalations.drop(connection, key, lead, now)
 
     return _change("handoff.acknowledge", key, lead, act, principal, once)
 

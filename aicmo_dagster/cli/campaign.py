@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from aicmo_dagster.cli.lifecycle import migrate, pause, resume
 from aicmo_dagster.defs.partitions import register_campaign
 from aicmo_dagster.defs.runs import open_instance
 from aicmo_dagster.errors import AicmoError, BadInput, Problem
@@ -26,7 +27,11 @@ FILES = click.argument("files", nargs=-1, required=True, type=click.Path(path_ty
 
 @click.group()
 def campaign() -> None:
-    """Check, apply, list, show and archive campaigns."""
+    """Check, apply, list, show, pause, resume, migrate and archive campaigns."""
+
+
+for _command in (pause, resume, migrate):
+    campaign.add_command(_command)
 
 
 @campaign.command()

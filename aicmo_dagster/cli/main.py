@@ -22,6 +22,7 @@ COMMANDS = {
     "erase": ("aicmo_dagster.cli.erase", "erase"),
     "handoff": ("aicmo_dagster.cli.handoff", "handoff"),
     "token": ("aicmo_dagster.cli.token", "token"),
+    "unknown": ("aicmo_dagster.cli.unknown", "unknown"),
     "api": ("aicmo_dagster.cli.api", "api"),
     "dev": ("aicmo_dagster.cli.dev", "dev"),
     "hook": ("aicmo_dagster.cli.hook", "hook"),

@@ -62,7 +62,7 @@ def sales_handoffs(
 def engage_campaigns(
     context: dg.OpExecutionContext, workspace: dg.ResourceParam[Workspace], clock: Clock
 ) -> None:
-    """Judges and graduates in every active campaign, then delivers what is due."""
+    """Judges and graduates in every active campaign, then delivers and escalates what is due."""
     reports, failures = engage(workspace, clock.now)
     for report in reports:
         if report.campaign:
@@ -72,7 +72,7 @@ def engage_campaigns(
                 )
             )
         elif report.rows_in:
-            context.log.info(f"handoffs: {report.figures} {report.reasons}")
+            context.log.info(f"{report.stage}: {report.figures} {report.reasons}")
     if failures:
         told = "\n".join(f"{key}: {failure_text(error)}" for key, error in failures.items())
         raise dg.Failure(told) from None

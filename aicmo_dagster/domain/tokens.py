@@ -57,6 +57,17 @@ def suppression_key(key: bytes, target: str, where: str) -> tuple[Suppressed, st
     raise BadInput(Problem(where, "", "text that is neither", expected))
 
 
+def identity_key(key: bytes, kind: str, identity: str) -> str:
+    """The keyed hash that an erased person's identity is known by, so that it is not stored again.
+
+    Args:
+        key: The installation's secret key.
+        kind: Of identity, such as linkedin.
+        identity: In its one spelling.
+    """
+    return _digest(key, "identity", kind, identity).hex()
+
+
 def person_key(key: bytes, provider: str, identity: str) -> str:
     """The keyed hash that a provider's answer about a person is kept under, in all campaigns.
 

@@ -1,6 +1,7 @@
-"""Plain mail to whoever runs the campaigns: incidents and reports, never to a lead.
+"""Notices to whoever runs the campaigns: one plain text, written by a machine and saying so.
 
-It goes the way of all mail, but past caps and ledger. Not here: what it says.
+They go the way of all mail, but past caps and ledger. Not here: mail to leads (`messages`), or what
+a notice says (`stages`).
 """
 
 import hashlib
@@ -9,12 +10,40 @@ from datetime import datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
+from email.utils import format_datetime
 from pathlib import Path
 
 from aicmo_dagster.errors import AicmoError, Transient
 from aicmo_dagster.mail.delivery import open_transport
 from aicmo_dagster.mail.parcels import Parcel
 from aicmo_dagster.mail.replies import Delivery
+
+_POLICY = SMTP.clone(cte_type="7bit")
+
+
+def notice(
+    *, sender_name: str, sender: str, to: str, subject: str, text: str, key: str, date: datetime
+) -> bytes:
+    """The bytes of a notice with CRLF line ends; the same arguments give the same.
+
+    Args:
+        sender_name: Shown beside the sender's address.
+        sender: The address it is from, in ASCII.
+        to: The address it goes to.
+        subject: One line.
+        text: What it says.
+        key: The Message-ID, with angle brackets.
+        date: An aware instant.
+    """
+    message = EmailMessage(policy=_POLICY)
+    message["From"] = Address(sender_name, addr_spec=sender)
+    message["To"] = to
+    message["Subject"] = " ".join(subject.split())
+    message["Date"] = format_datetime(date)
+    message["Message-ID"] = key
+    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's absence answers it
+    message.set_content(text, cte="quoted-printable")
+    return message.as_bytes()
 
 
 class _Register:
@@ -77,15 +106,16 @@ def _parcel(
 ) -> Parcel:
     identity = hashlib.sha256(f"{key}\n{recipient}".encode()).hexdigest()[:32]
     message_id = f"<{identity}@{sender.rpartition('@')[2]}>"
-    message = EmailMessage(policy=SMTP.clone(cte_type="7bit"))
     try:
-        message["From"] = Address("AICMO", addr_spec=sender)
-        message["To"] = Address(addr_spec=recipient)
-        message["Subject"] = subject
-        message["Date"] = date
-        message["Message-ID"] = message_id
-        message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's absence answers it
-        message.set_content(text, cte="quoted-printable")
+        content = notice(
+            sender_name="AICMO",
+            sender=sender,
+            to=recipient,
+            subject=subject,
+            text=text,
+            key=message_id,
+            date=date,
+        )
     except ValueError as error:
         raise AicmoError("a notice has an address or subject that mail cannot carry") from error
-    return Parcel(sender, recipient, message_id, message.as_bytes())
+    return Parcel(sender, recipient, message_id, content)

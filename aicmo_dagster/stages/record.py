@@ -16,7 +16,7 @@ from aicmo_dagster.store.events import (
     event_of,
     whole_clients,
 )
-from aicmo_dagster.store.recipients import present_ids, recipient
+from aicmo_dagster.store.recipients import Recipient, present_ids, recipient
 from aicmo_dagster.store.spool import Record, drain
 from aicmo_dagster.store.suppressions import suppress
 from aicmo_dagster.store.webhooks import Occurrence, announce
@@ -51,9 +51,16 @@ def unsubscribe(
     data = {"campaign": campaign, "lead_id": lead.lead_id, "scope": scope}
     told = Occurrence(f"{campaign}/{lead.lead_id}/{scope}", data, (campaign,), lead.lead_id)
     announce(connection, "lead.unsubscribed", [told], now)
-    if scope == "everything" and lead.address:
-        hashed = address_key(secret_key, lead.address)
-        suppress(connection, "address", hashed, "unsubscribed by link", "recipient", now)
+    if scope == "everything":
+        for hashed in addresses_of(secret_key, lead):
+            suppress(connection, "address", hashed, "unsubscribed by link", "recipient", now)
+
+
+def addresses_of(secret_key: bytes, lead: Recipient) -> tuple[str, ...]:
+    """Keyed hashes of the addresses that our mail went to; the lead may have another one now."""
+    if lead.sent_to or not lead.address:
+        return lead.sent_to
+    return (address_key(secret_key, lead.address),)
 
 
 def replay(workspace: Workspace) -> int:

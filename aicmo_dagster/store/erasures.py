@@ -6,7 +6,9 @@ themselves. Not here: files and spools (`stages.erase`).
 
 import re
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 import sqlalchemy as sa
 
@@ -21,6 +23,7 @@ from aicmo_dagster.store.tables import (
     inbound_messages,
     lead_aliases,
     metadata,
+    nurture_sends,
     person_aliases,
     provider_answers,
     rejects,
@@ -33,6 +36,23 @@ _CHUNK = 10_000
 
 Person = tuple[str, str]
 """A campaign, and an id of the lead in it: its present one, or an alias."""
+
+
+@dataclass
+class Known:
+    """What a person is known by, beside the ids of its leads.
+
+    Args:
+        addresses: That it has now.
+        address_keys: Hashes from `tokens.address_key` of those that mail went to.
+        identities: (kind, value) by which a source may name it again.
+        message_ids: Of the mail it got.
+    """
+
+    addresses: set[str] = field(default_factory=set)
+    address_keys: set[str] = field(default_factory=set)
+    identities: set[tuple[str, str]] = field(default_factory=set)
+    message_ids: set[str] = field(default_factory=set)
 
 
 def find_person(connection: sa.Connection, address: str) -> list[Person]:
@@ -62,8 +82,39 @@ def find_person(connection: sa.Connection, address: str) -> list[Person]:
     return sorted({*leads, *aliases})
 
 
+def known_of(connection: sa.Connection, people: Collection[Person]) -> Known:
+    """What is known of the person by now; ask before it is removed."""
+    known = Known()
+    sends = nurture_sends.c
+    for campaign, lead_id in people:
+        known.identities.add(("alias", lead_id))
+        mail = sa.select(sends.address_key, sends.message_id).where(
+            sends.campaign == campaign, sends.lead_id == lead_id
+        )
+        for key, message_id in connection.execute(mail):
+            known.address_keys.update([key] if key else [])
+            known.message_ids.add(message_id)
+        names = (_RAW.email, _RAW.linkedin_url, _RAW.source, _RAW.external_id)
+        row = connection.execute(
+            sa.select(*names).where(_RAW.campaign == campaign, _RAW.lead_id == lead_id)
+        ).one_or_none()
+        if row is not None:
+            known.addresses.update([row.email] if row.email else [])
+            known.identities.update(named_by(row.linkedin_url, row.source, row.external_id))
+    return known
+
+
+def named_by(
+    linkedin_url: str | None, source: str, external_id: str | None
+) -> list[tuple[str, str]]:
+    """(kind, value) of what a lead is known by in every campaign, beside its address."""
+    kind = re.sub(r"-[0-9]+$", "", source)
+    found = [("linkedin", linkedin_url), ("external", external_id and f"{kind}:{external_id}")]
+    return [(name, value) for name, value in found if value]
+
+
 def remove_person(
-    connection: sa.Connection, people: Collection[Person], address: str
+    connection: sa.Connection, people: Collection[Person], addresses: Collection[str]
 ) -> dict[str, int]:
     """No table names the person any more; tells how many rows went, by table.
 
@@ -81,7 +132,7 @@ def remove_person(
         ).rowcount
         for campaign, lead_id in people
     )
-    removed["rejects"] = _remove_rejects(connection, address)
+    removed["rejects"] = sum(_remove_rejects(connection, address) for address in addresses)
     ids = [lead_id for _, lead_id in people]
     # That something was changed stays on record; about whom, and what was answered, does not.
     connection.execute(sa.update(audit).where(audit.c.subject.in_(ids)).values(subject=None))
@@ -130,21 +181,27 @@ def handed_to(connection: sa.Connection, people: Collection[Person]) -> list[str
     return sorted(found)
 
 
-def suppress_erased(connection: sa.Connection, key: str, decided_by: str, now: datetime) -> None:
-    """`key`, from `tokens.address_key`, gets no mail and must not be stored again.
+def suppress_erased(
+    connection: sa.Connection,
+    kind: Literal["address", "person"],
+    key: str,
+    decided_by: str,
+    now: datetime,
+) -> None:
+    """`key`, from `tokens.address_key` or `identity_key`, must not be stored or written to again.
 
     An earlier suppression keeps its instant and gives up its reason.
     """
-    if not suppress(connection, "address", key, ERASED, decided_by, now):
+    if not suppress(connection, kind, key, ERASED, decided_by, now):
         connection.execute(
             sa.update(suppressions)
-            .where(suppressions.c.kind == "address", suppressions.c.key == key)
+            .where(suppressions.c.kind == kind, suppressions.c.key == key)
             .values(reason=ERASED)
         )
 
 
 def erased(connection: sa.Connection, keys: Sequence[str]) -> set[str]:
-    """Those of `keys`, from `tokens.address_key`, whose person was erased."""
+    """Those of `keys`, from `tokens.address_key` or `identity_key`, whose person was erased."""
     found: set[str] = set()
     for start in range(0, len(keys), _CHUNK):
         query = sa.select(suppressions.c.key).where(

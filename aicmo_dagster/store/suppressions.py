@@ -1,4 +1,4 @@
-"""Addresses and domains that get no mail, in any campaign, known by keyed hash alone.
+"""Addresses and domains that get no mail, and people who are to stay away, by keyed hash alone.
 
 Not here: making the hashes (`domain.tokens`).
 """
@@ -33,7 +33,7 @@ class Suppression:
 
 def suppress(
     connection: sa.Connection,
-    kind: Literal["address", "domain"],
+    kind: Literal["address", "domain", "person"],
     key: str,
     reason: str,
     decided_by: str,
@@ -41,7 +41,8 @@ def suppress(
 ) -> bool:
     """`key` gets no mail; tells whether that is new. The first record is kept.
 
-    `key` is from `tokens.address_key` or `tokens.domain_key`, never the address itself.
+    `key` is from `tokens.address_key`, `domain_key` or, of people that were erased, `identity_key`:
+    never the address itself.
     """
     return insert_once(
         connection,

@@ -123,6 +123,7 @@ nurture_sends = _stage_table(
     sa.Column("fault", sa.Text()),
     sa.Column("priority", sa.Integer(), nullable=False, default=0, server_default="0"),
     sa.Column("followed_at", UtcInstant()),
+    sa.Column("address_key", sa.Text()),
     key=("lead_id", "step"),
 )
 sa.Index(
@@ -185,6 +186,7 @@ agenda = sa.Table(
     sa.Column("reason", sa.Text()),
     sa.Column("look_at", UtcInstant()),
     sa.Column("changed_at", UtcInstant(), nullable=False),
+    sa.Column("not_before", UtcInstant()),
     sa.PrimaryKeyConstraint("campaign", "lead_id"),
 )
 sa.Index("ix_agenda_position", agenda.c.campaign, agenda.c.position)
@@ -439,6 +441,7 @@ links = sa.Table(
     sa.Column("link", sa.Text(), nullable=False),
     sa.Column("url", sa.Text(), nullable=False),
     sa.Column("created_at", UtcInstant(), nullable=False),
+    sa.Column("lead_id", sa.Text()),
     sa.PrimaryKeyConstraint("campaign", "link"),
 )
 sa.Index("ix_links_created_at", links.c.created_at)
@@ -486,6 +489,38 @@ sa.Index(
     handoffs.c.next_attempt_at,
     sqlite_where=handoffs.c.state == "due",
     postgresql_where=handoffs.c.state == "due",
+)
+
+sa.Index(  # those that nobody took up
+    "ix_handoffs_open",
+    handoffs.c.created_at,
+    sqlite_where=handoffs.c.acknowledged_at.is_(None),
+    postgresql_where=handoffs.c.acknowledged_at.is_(None),
+)
+
+escalations = sa.Table(
+    "escalations",
+    metadata,
+    sa.Column("campaign", sa.Text(), nullable=False),
+    sa.Column("lead_id", sa.Text(), nullable=False),
+    sa.Column("level", sa.BigInteger(), nullable=False),
+    sa.Column("channel", sa.Text(), nullable=False),
+    sa.Column("state", sa.Text(), nullable=False),
+    sa.Column("key", sa.Text(), nullable=False),
+    sa.Column("created_at", UtcInstant(), nullable=False),
+    sa.Column("next_attempt_at", UtcInstant()),
+    sa.Column("attempts", sa.BigInteger(), nullable=False, server_default="0"),
+    sa.Column("worker", sa.Text()),
+    sa.Column("transport", sa.Text()),
+    sa.Column("finished_at", UtcInstant()),
+    sa.Column("error", sa.Text()),
+    sa.PrimaryKeyConstraint("campaign", "lead_id", "level", "channel"),
+)
+sa.Index(
+    "ix_escalations_open",
+    escalations.c.next_attempt_at,
+    sqlite_where=escalations.c.state.in_(("due", "attempting")),
+    postgresql_where=escalations.c.state.in_(("due", "attempting")),
 )
 
 provider_calls = sa.Table(

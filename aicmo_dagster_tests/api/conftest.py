@@ -12,6 +12,7 @@ import pytest
 
 from aicmo_dagster.domain.links import click_token, link_name, open_token
 from aicmo_dagster.domain.tokens import unsubscribe_token
+from aicmo_dagster.domain.tracking import Link
 from aicmo_dagster.settings import Settings
 from aicmo_dagster.store.database import Database, open_database
 from aicmo_dagster.store.events import events_of_lead
@@ -73,7 +74,7 @@ def serve(tmp_path: Path, database_url: str) -> Iterator[Serve]:
     link = link_name(SECRET, "spring", TARGET)
     with opened.write() as connection:
         replace_frame(connection, "raw_leads", "spring", raw_leads(2))
-        keep_links(connection, "spring", {link: TARGET}, NOON)
+        keep_links(connection, "spring", {link: Link(TARGET)}, NOON)
 
     @contextmanager
     def start(**changes: Any) -> Iterator[Served]:

@@ -26,7 +26,8 @@ KEY = "spring"
 PARAGRAPH = "Some words that go on for a while, as they do in messages of this kind. "
 BODY = (
     "Hi {{ first_name }},\n\nI saw that {{ company }} is growing in {{ city | default('town') }}."
-    f"\n\n- one thing\n- another thing\n\n{PARAGRAPH * 8}\n\nBest,\n\n{{{{ sender.name }}}}\n"
+    f"\n\n- one thing\n- another thing\n\n{PARAGRAPH * 8}\n\n"
+    f"[Our guide](https://acme.example/guide) has more.\n\nBest,\n\n{{{{ sender.name }}}}\n"
 )
 SUBJECT = "{{ company }} and pipeline hygiene"
 

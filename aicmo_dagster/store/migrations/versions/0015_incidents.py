@@ -8,8 +8,8 @@ from alembic import op
 
 from aicmo_dagster.store.tables import UtcInstant
 
-revision = "0017"
-down_revision = "0013"
+revision = "0015"
+down_revision = "0014"
 
 
 def upgrade() -> None:
