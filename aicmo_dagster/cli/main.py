@@ -21,6 +21,8 @@ COMMANDS = {
     "model": ("aicmo_dagster.cli.model", "model"),
     "erase": ("aicmo_dagster.cli.erase", "erase"),
     "handoff": ("aicmo_dagster.cli.handoff", "handoff"),
+    "migrate-from": ("aicmo_dagster.cli.relocate", "migrate_from"),
+    "restored": ("aicmo_dagster.cli.relocate", "restored"),
     "api": ("aicmo_dagster.cli.api", "api"),
     "dev": ("aicmo_dagster.cli.dev", "dev"),
 }
