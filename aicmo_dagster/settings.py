@@ -58,6 +58,9 @@ class DatabaseLimits:
     statement_seconds: int = 900
 
 
+USUAL_LIMITS = DatabaseLimits()
+
+
 @dataclass(frozen=True)
 class Dkim:
     """How mail is signed: the domain, the selector that names the key in its DNS, and the key."""
@@ -104,7 +107,7 @@ class Settings:
     hubspot: Provider = Provider("https://api.hubapi.com")
     configured_webhook_secret: str | None = field(default=None, repr=False)
     allow_private_urls: bool = False
-    database_limits: DatabaseLimits = DatabaseLimits()
+    database_limits: DatabaseLimits = USUAL_LIMITS
 
     def process_environment(self) -> dict[str, str]:
         """The variables that make a child process, wherever it starts, see these settings.
@@ -136,9 +139,9 @@ class Settings:
             "AICMO_ALLOW_PRIVATE_URLS": "1" if self.allow_private_urls else None,
             "AICMO_DATABASE_CONNECTIONS": str(self.database_limits.connections),
             "AICMO_DATABASE_TIMEOUT": str(self.database_limits.statement_seconds),
-            **{f"{name}_FILE": None for name in SECRETS},
         }
-        return {name: value or "" for name, value in variables.items()}
+        files_read = {f"{name}_FILE": "" for name in SECRETS}
+        return {name: value or "" for name, value in variables.items()} | files_read
 
     @property
     def outbox(self) -> Path:

@@ -52,7 +52,7 @@ def restored(lost_at: str, as_json: bool) -> None:
         click.echo(json.dumps({"unknown": doubtful}))
         return
     click.echo(f"{doubtful} sends may have been made since the backup and are not repeated")
-    click.echo("The next run of each campaign asks the outbox, and the replies, what became of them.")
+    click.echo("Each campaign's next run asks the outbox and the replies what became of them.")
 
 
 def _instant(text: str) -> datetime:

@@ -55,8 +55,8 @@ class Fence:
             raise AicmoError(
                 f"the database is older than what was sent from here: it counts {stamp.claims} "
                 f"claims, {self._path} {known[stamp.id]}. A backup was restored? What it holds "
-                "as planned may have been sent since. 'aicmo restored' makes sure that it is not sent "
-                f"again; to send all the same, remove {self._path}"
+                "as planned may have been sent since. 'aicmo restored' sees to it that it is not "
+                f"sent again. To send all the same, remove {self._path}"
             )
         if stamp is not None and not ours and stamp.environment != self._environment:
             raise AicmoError(

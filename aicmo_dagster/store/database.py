@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from aicmo_dagster.errors import AicmoError
-from aicmo_dagster.settings import DatabaseLimits
+from aicmo_dagster.settings import USUAL_LIMITS, DatabaseLimits
 from aicmo_dagster.store import migrations
 from aicmo_dagster.store.engines import make_engine, unreachable
 from aicmo_dagster.store.tables import UtcInstant
@@ -103,7 +103,7 @@ def take_turn(connection: sa.Connection, what: str) -> None:
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(number)))
 
 
-def open_database(url: str, limits: DatabaseLimits = DatabaseLimits()) -> Database:
+def open_database(url: str, limits: DatabaseLimits = USUAL_LIMITS) -> Database:
     """The database at `url`, made or brought up to date if need be.
 
     Args:

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from aicmo_dagster.errors import AicmoError, Transient
-from aicmo_dagster.settings import DatabaseLimits
+from aicmo_dagster.settings import USUAL_LIMITS, DatabaseLimits
 
 BUSY_SECONDS = 30
 """How long a writer waits for its turn on SQLite."""
@@ -45,7 +45,7 @@ _REASONS = {
 """What drivers say, by a part of it, in words that hold neither user nor password."""
 
 
-def make_engine(url: str, limits: DatabaseLimits = DatabaseLimits()) -> sa.Engine:
+def make_engine(url: str, limits: DatabaseLimits = USUAL_LIMITS) -> sa.Engine:
     """An engine for `url`, not connected yet.
 
     Args:

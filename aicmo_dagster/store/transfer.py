@@ -110,7 +110,7 @@ def _compared(read: sa.Connection, write: sa.Connection, table: sa.Table) -> int
     found, expected = digest(write, table), digest(read, table)
     if found != expected:
         raise AicmoError(
-            f"'{table.name}' differs after the move: {expected.rows} rows there, {found.rows} here, "
-            f"{expected.missing} and {found.missing} missing values; nothing was kept"
+            f"'{table.name}' differs after the move: {expected.rows} rows there, {found.rows} "
+            f"here, {expected.missing} and {found.missing} missing values; nothing was kept"
         )
     return found.rows

@@ -101,8 +101,7 @@ def test_what_differs_in_the_end_is_not_kept(lived_in: Database, database: Datab
                 "$$ BEGIN NEW.kind = 'spoilt'; RETURN NEW; END $$"
             )
             trigger = (
-                "CREATE TRIGGER spoil BEFORE INSERT ON models FOR EACH ROW "
-                "EXECUTE FUNCTION spoil()"
+                "CREATE TRIGGER spoil BEFORE INSERT ON models FOR EACH ROW EXECUTE FUNCTION spoil()"
             )
         connection.exec_driver_sql(trigger)
     with pytest.raises(AicmoError, match="'models' differs after the move: 7 rows there, 7 here"):
