@@ -63,7 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
         BadInput: If AICMO_TRUSTED_PROXIES holds what is no address or network.
     """
     proxies = trusted_proxies(settings.trusted_proxies)
-    workspace = Workspace(settings, open_database(settings.database_url))
+    workspace = Workspace(settings, open_database(settings.database_url, settings.database_limits))
     recorder, targets = Recorder(workspace), Targets(workspace.database)
     service = PublicService(workspace, recorder, targets, settings.secret_key())
 

@@ -23,6 +23,8 @@ COMMANDS = {
     "handoff": ("aicmo_dagster.cli.handoff", "handoff"),
     "token": ("aicmo_dagster.cli.token", "token"),
     "unknown": ("aicmo_dagster.cli.unknown", "unknown"),
+    "migrate-from": ("aicmo_dagster.cli.relocate", "migrate_from"),
+    "restored": ("aicmo_dagster.cli.relocate", "restored"),
     "api": ("aicmo_dagster.cli.api", "api"),
     "dev": ("aicmo_dagster.cli.dev", "dev"),
     "hook": ("aicmo_dagster.cli.hook", "hook"),

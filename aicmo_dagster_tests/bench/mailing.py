@@ -111,9 +111,9 @@ def sink() -> Iterator[int]:
         process.wait()
 
 
-def wait_for(port: int) -> None:
-    """Something listens at `port`."""
-    deadline = time.monotonic() + 20
+def wait_for(port: int, seconds: float = 20) -> None:
+    """Something listens at `port`, within so many seconds."""
+    deadline = time.monotonic() + seconds
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
