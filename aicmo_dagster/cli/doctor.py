@@ -33,7 +33,7 @@ def doctor(context: click.Context, as_json: bool) -> None:
 def _health(settings: Settings) -> Health:
     now = datetime.now(UTC)
     try:
-        database = open_database(settings.database_url)
+        database = open_database(settings.database_url, settings.database_limits)
     except AicmoError as error:
         return examine(settings, error, now)
     try:
