@@ -116,6 +116,7 @@ def open_world(workspace: Workspace, setting: Setting, seed: int) -> World:
         VirtualClock(setting.start),
         Journal(workspace.settings.home / "journal"),
         _fit(workspace, campaign, seed),
+        still=True,
     )
 
 

@@ -45,7 +45,8 @@ class Journal:
         self.known: set[str] = set()
         self.had: Counter[str] = Counter()
         self.put_off: set[str] = set()
-        self.reached: datetime | None = None
+        self.begun: datetime | None = None
+        self.ended: datetime | None = None
         for line in path.read_bytes().splitlines() if path.exists() else ():
             self._learn(json.loads(line))
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -59,9 +60,13 @@ class Journal:
         """The server of `address` has seen a first attempt."""
         self._write({"put_off": address})
 
-    def came_to(self, now: datetime) -> None:
+    def begin(self, now: datetime) -> None:
+        """It is `now`, and what is due begins to happen."""
+        self._write({"begun": now.isoformat()})
+
+    def end(self, now: datetime) -> None:
         """Everything up to `now` has happened."""
-        self._write({"reached": now.isoformat()})
+        self._write({"ended": now.isoformat()})
 
     def close(self) -> None:
         """The file is closed."""
@@ -81,8 +86,10 @@ class Journal:
             self.had[letter.recipient] += 1
         elif "put_off" in line:
             self.put_off.add(line["put_off"])
+        elif "begun" in line:
+            self.begun = datetime.fromisoformat(line["begun"])
         else:
-            self.reached = datetime.fromisoformat(line["reached"])
+            self.ended = datetime.fromisoformat(line["ended"])
 
 
 @dataclass

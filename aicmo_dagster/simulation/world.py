@@ -76,6 +76,8 @@ class World:
         clock: The time; it goes on from where the journal came to, if that is further.
         journal: Of what arrived, which outlives a kill.
         fit: The latent fit of an address, from 0 to 1.
+        still: Whether the sources stand still, so that they are read once for each version of the
+            document: reading them again would find the same.
         passes: Every run of a stage.
     """
 
@@ -85,7 +87,9 @@ class World:
     clock: VirtualClock
     journal: Journal
     fit: InitVar[Fit] = lambda address: 0.5
+    still: bool = False
     passes: list[Pass] = field(default_factory=list)
+    _harvested: dict[str, tuple[int, Report]] = field(default_factory=dict)
     _actions: list[tuple[datetime, int, Action]] = field(default_factory=list)
     _unheeded: datetime | None = None
     _idle_until: dict[str, datetime] = field(default_factory=dict)
@@ -97,9 +101,9 @@ class World:
         key = self.workspace.settings.secret_key()
         self._office = PostOffice(behaviour, seed, self.journal, self.clock, key)
         self._recipients = Recipients(self.workspace, behaviour, seed, self.journal, fit)
-        if self.journal.reached is not None:
-            self._recipients.receive(since=self.journal.reached)
-            self.clock.jump(self.journal.reached + PATIENCE + _MINUTE)
+        if self.journal.begun is not None:
+            self._recipients.receive(since=self.journal.ended or _EVER)
+            self.clock.jump(self.journal.begun + PATIENCE + _MINUTE)
 
     def at(self, instant: datetime, action: Action) -> None:
         """`action` is done at `instant`: an edit, a pause, whatever people do to a campaign."""
@@ -116,6 +120,7 @@ class World:
     def _turn(self) -> None:
         """Everything that is due now happens."""
         now = self.clock.now()
+        self.journal.begin(now)
         while self._actions and self._actions[0][0] <= now:
             heapq.heappop(self._actions)[2]()
         if self._recipients.act(now):
@@ -127,7 +132,7 @@ class World:
             self._engage()
         for request in requests:
             self._run(request)
-        self.journal.came_to(now)
+        self.journal.end(now)
 
     def _run(self, request: Request) -> None:
         """A run as Dagster would start it, to its end."""
@@ -161,13 +166,21 @@ class World:
             self._fresh.add(key)
             return _LEADS[stage](self.workspace, key, now)
         if stage == "raw_leads":
-            return harvest(self.workspace, key, now, self.clock.as_time())
+            return self._harvest(key, now)
         report = nurture(self.workspace, key, self.clock.now, self._office)
         self._recipients.receive()
         self._fresh.discard(key)
         busy = report.figures["now_claimed"] or report.figures["newly_planned"]
         capped = not _LIMITS.isdisjoint(report.reasons)
         self._idle_until[key] = now if busy and not capped else self._room_at(key)
+        return report
+
+    def _harvest(self, key: str, now: datetime) -> Report:
+        version = self.workspace.campaign(key).version
+        known, report = self._harvested.get(key, (0, None))
+        if report is None or not self.still or known != version:
+            report = harvest(self.workspace, key, now, self.clock.as_time())
+            self._harvested[key] = (version, report)
         return report
 
     def _room_at(self, key: str) -> datetime:
