@@ -22,8 +22,11 @@ class VirtualClock:
         return self.instant
 
     def jump(self, instant: datetime) -> None:
-        """It is `instant`, unless that is past already."""
-        self.instant = max(self.instant, instant)
+        """It is `instant`, unless that is past already.
+
+        In UTC, whatever zone a tick was found in: time passes in seconds and not by a wall clock.
+        """
+        self.instant = max(self.instant, instant).astimezone(UTC)
 
     def as_time(self) -> Time:
         """This clock as a harvest wants it: waiting costs nothing."""

@@ -59,9 +59,9 @@ class Funnel:
 
 
 def read_funnel(
-    workspace: Workspace, campaign: Campaign, passes: Sequence[Pass], start: datetime
+    workspace: Workspace, campaign: Campaign, passes: Sequence[Pass], start: datetime, days: int
 ) -> Funnel:
-    """The figures of the campaign, whose life began at `start`."""
+    """The figures of the campaign, whose life began at `start` and lasted so many days."""
     key = campaign.campaign
     with workspace.database.read() as connection:
         told = timeline(connection, key)
@@ -70,7 +70,7 @@ def read_funnel(
         routed = read_frame(connection, "routed_leads", key, ["lead_id", "sequence", "routed_at"])
     mine = [each for each in passes if each.report.campaign == key]
     return Funnel(
-        days=_by_day(told, start),
+        days=_by_day(told, start, days),
         places=dispositions(workspace, key),
         held=_held(mine),
         unrouted=_unrouted(mine),
@@ -80,12 +80,13 @@ def read_funnel(
     )
 
 
-def _by_day(told: pd.DataFrame, start: datetime) -> dict[str, list[int]]:
-    day = (told["at"] - pd.Timestamp(start)).astype("timedelta64[us]") // pd.Timedelta(days=1)
-    last = int(day.max()) if len(day) else 0
+def _by_day(told: pd.DataFrame, start: datetime, days: int) -> dict[str, list[int]]:
+    """Milestone to its counts; what was judged in the instant of the end is of the last day."""
+    since = (told["at"] - pd.Timestamp(start)).to_numpy(dtype="timedelta64[us]")
+    day = pd.Series(since // np.timedelta64(1, "D"), index=told.index).clip(upper=days - 1)
     counts = {name: day[told["milestone"] == name].value_counts().to_dict() for name in MILESTONES}
     return {
-        name: [int(count.get(number, 0)) for number in range(last + 1)]
+        name: [int(count.get(number, 0)) for number in range(days)]
         for name, count in counts.items()
     }
 

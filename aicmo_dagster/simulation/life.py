@@ -75,7 +75,9 @@ def live(setting: Setting, seed: int) -> Life:
         credits = settle_in(workspace, setting, seed)
         world = open_world(workspace, setting, seed)
         world.run(setting.start + timedelta(days=setting.days))
-        funnel = read_funnel(workspace, setting.document.campaign, world.passes, setting.start)
+        campaign = setting.document.campaign
+        funnel = read_funnel(workspace, campaign, world.passes, setting.start, setting.days)
+        world.journal.close()
     return Life(seed, funnel, dict(sorted(credits.items())))
 
 

@@ -110,12 +110,15 @@ class World:
         heapq.heappush(self._actions, (instant, len(self._actions), action))
 
     def run(self, until: datetime) -> None:
-        """The world has come to `until`, and what was done by then is judged."""
+        """The world has come to `until`, a tick of which is not its any more; what was done by then
+        is judged.
+        """
         while self.clock.now() < until:
             self._turn()
             self.clock.jump(min(self._next(), until))
-        self._turn()
+        self._recipients.act(until)
         self._engage()
+        self.journal.end(until)
 
     def _turn(self) -> None:
         """Everything that is due now happens."""
