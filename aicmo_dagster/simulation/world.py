@@ -110,8 +110,9 @@ class World:
         heapq.heappush(self._actions, (instant, len(self._actions), action))
 
     def run(self, until: datetime) -> None:
-        """The world has come to `until`, a tick of which is not its any more; what was done by then
-        is judged.
+        """The world has come to `until`, and what recipients did by then is judged.
+
+        A tick at `until` itself is for whoever goes on.
         """
         while self.clock.now() < until:
             self._turn()
