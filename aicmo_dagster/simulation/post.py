@@ -9,7 +9,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -102,6 +102,7 @@ class PostOffice:
         journal: What it has taken.
         clock: The time.
         key: The installation's secret key, which the links of messages are signed with.
+        pause: Called once a message has arrived and before that is told: a slow server.
     """
 
     behaviour: Behaviour
@@ -110,6 +111,7 @@ class PostOffice:
     clock: VirtualClock
     key: bytes = field(repr=False)
     name: str = "rehearsal"
+    pause: Callable[[], object] = lambda: None
 
     def deliver(self, parcels: Iterable[Parcel], book: Book) -> None:
         """As `mail.delivery.Transport` promises."""
@@ -139,6 +141,7 @@ class PostOffice:
             self.journal.delayed(address)
             return _refused(*GREYLISTED)
         self.journal.arrived(self._letter(parcel))
+        self.pause()
         return Delivery("accepted", "250 2.0.0 taken")
 
     def _letter(self, parcel: Parcel) -> Letter:

@@ -76,6 +76,7 @@ class World:
         clock: The time; it goes on from where the journal came to, if that is further.
         journal: Of what arrived, which outlives a kill.
         fit: The latent fit of an address, from 0 to 1.
+        pause: As the post office's.
         still: Whether the sources stand still, so that they are read once for each version of the
             document: reading them again would find the same.
         passes: Every run of a stage.
@@ -87,6 +88,7 @@ class World:
     clock: VirtualClock
     journal: Journal
     fit: InitVar[Fit] = lambda address: 0.5
+    pause: InitVar[Action] = lambda: None
     still: bool = False
     passes: list[Pass] = field(default_factory=list)
     _harvested: dict[str, tuple[int, Report]] = field(default_factory=dict)
@@ -96,10 +98,10 @@ class World:
     _fresh: set[str] = field(default_factory=set)
     _look_at: datetime = _EVER
 
-    def __post_init__(self, behaviour: Behaviour, seed: int, fit: Fit) -> None:
+    def __post_init__(self, behaviour: Behaviour, seed: int, fit: Fit, pause: Action) -> None:
         """After a kill, so much later that the ticks of the dead process are given up."""
         key = self.workspace.settings.secret_key()
-        self._office = PostOffice(behaviour, seed, self.journal, self.clock, key)
+        self._office = PostOffice(behaviour, seed, self.journal, self.clock, key, pause=pause)
         self._recipients = Recipients(self.workspace, behaviour, seed, self.journal, fit)
         if self.journal.begun is not None:
             self._recipients.receive(since=self.journal.ended or _EVER)

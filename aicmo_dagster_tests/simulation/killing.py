@@ -10,6 +10,7 @@ import random
 import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -29,6 +30,8 @@ from aicmo_dagster_tests.stages.harvesting import open_harvest_workspace, search
 DAILY = {"harvest": "0 6 * * *", "nurture": "*/30 * * * *"}
 CAPS = {"per_sender_per_day": 25, "per_domain_per_hour": 3}
 SEARCHED = 20
+DELAY = 0.004
+"""Seconds that the mail server takes to say that it has a message: when most kills befall."""
 _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload([__name__])
 
@@ -66,7 +69,7 @@ def live_despite_kills(
         settle(workspace, document)
         given = (home, database_url, stand_in.url, until, seed)
         steps = (drawn.randint(1, 25) for _ in range(kills))
-        killed = sum(_killed(given, _steps(home) + step, drawn.random() / 10) for step in steps)
+        killed = sum(_killed(given, _steps(home) + step, drawn.random() / 50) for step in steps)
         last = _started(given)
         last.join()
         journal = Journal(home / "journal")
@@ -109,5 +112,5 @@ def _started(given: _Given) -> BaseProcess:
 def _live(home: Path, database_url: str, url: str, until: datetime, seed: int) -> None:
     os.environ["NO_PROXY"] = "127.0.0.1"
     workspace = open_harvest_workspace(home, database_url, url, at_once=1)
-    world(workspace, seed=seed).run(until)
+    world(workspace, seed=seed, pause=partial(time.sleep, DELAY)).run(until)
     workspace.database.close()
