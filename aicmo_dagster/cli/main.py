@@ -18,6 +18,7 @@ COMMANDS = {
     "overrides": ("aicmo_dagster.cli.overrides", "overrides"),
     "suppress": ("aicmo_dagster.cli.leads", "suppress"),
     "export": ("aicmo_dagster.cli.export", "export"),
+    "simulate": ("aicmo_dagster.cli.simulate", "simulate"),
     "model": ("aicmo_dagster.cli.model", "model"),
     "erase": ("aicmo_dagster.cli.erase", "erase"),
     "handoff": ("aicmo_dagster.cli.handoff", "handoff"),

@@ -155,6 +155,8 @@ def leads_to_look_at(connection: sa.Connection, campaign: str, now: datetime) ->
         .order_by(_AGENDA.position)
     )
     leads = fetch_frame(connection, query)
+    if leads.empty:  # as on most ticks, which need not ask for more
+        return leads.assign(opened=False, clicked=False)
     leads = leads.assign(**_engagement(connection, campaign, leads, now))
     return leads.assign(sent_at=_shifted(leads, shifts(connection, campaign)))
 
