@@ -85,7 +85,7 @@ def lead_rows(connection: sa.Connection, campaign: str, lead_id: str) -> dict[st
     return found
 
 
-def _same(table: sa.Table) -> sa.ColumnElement[bool]:
+def _same(table: sa.FromClause) -> sa.ColumnElement[bool]:
     return sa.and_(table.c.campaign == _RAW.c.campaign, table.c.lead_id == _RAW.c.lead_id)
 
 
@@ -93,7 +93,8 @@ def _conditions(narrowed: Narrowed) -> list[sa.ColumnElement[bool]]:
     score = _SCORED.c.score
     found: list[sa.ColumnElement[bool]] = []
     if narrowed.stage is not None:
-        found.append(sa.exists().where(_same(_STAGES[narrowed.stage])))
+        reached = _STAGES[narrowed.stage].alias("reached")  # it may be joined for its columns too
+        found.append(sa.exists().where(_same(reached)))
     if narrowed.decision is not None:
         found.append(_latest_decision() == narrowed.decision)
     if narrowed.band is not None:

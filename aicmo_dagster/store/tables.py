@@ -884,6 +884,7 @@ uploads = sa.Table(
     sa.Column("created_by", sa.Text(), nullable=False),
     sa.Column("created_at", UtcInstant(), nullable=False),
     sa.Column("is_whole", sa.Boolean(), nullable=False),
+    sqlite_autoincrement=True,  # a source's name is never another's, however many were removed
 )
 sa.Index("ix_uploads_campaign", uploads.c.campaign, uploads.c.name)
 

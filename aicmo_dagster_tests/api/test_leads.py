@@ -24,8 +24,8 @@ def test_leads_come_in_pages_and_by_what_is_known_of_them(rest: Rest) -> None:
     rest_of_them = ids(rest, limit=3, cursor=first["next"])
 
     assert [item["lead_id"] for item in first["items"]] + rest_of_them == everyone
-    assert ids(rest, min_score=60) == everyone[3:]
-    assert ids(rest, min_score=60, max_score=79) == everyone[3:4]
+    assert ids(rest, min_score=61) == everyone[3:]
+    assert ids(rest, min_score=61, max_score=99) == everyone[3:4]
     assert ids(rest, band="A") == everyone[4:]
     assert ids(rest, stage="qualified_leads") == everyone[3:]
     assert ids(rest, decision="not_qualified") == everyone[:3]

@@ -76,6 +76,7 @@ def _uploads() -> None:
         *_required(sa.Text(), "created_by"),
         *_required(UtcInstant(), "created_at"),
         *_required(sa.Boolean(), "is_whole"),
+        sqlite_autoincrement=True,
     )
     op.create_index("ix_uploads_campaign", "uploads", ["campaign", "name"])
     op.create_table(
