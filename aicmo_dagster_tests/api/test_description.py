@@ -36,7 +36,7 @@ def unlimited(tmp_path_factory: pytest.TempPathFactory, new_sqlite: NewDatabase)
         yield started
 
 
-@pytest.mark.parametrize(("who", "examples"), [("admin", 5), ("viewer", 2), (None, 1)])
+@pytest.mark.parametrize(("who", "examples"), [("admin", 3), ("viewer", 1), (None, 1)])
 def test_no_made_up_request_breaks_the_description(
     unlimited: Rest, who: str | None, examples: int
 ) -> None:

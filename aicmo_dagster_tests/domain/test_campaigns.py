@@ -624,7 +624,7 @@ def test_a_refusal_reads_well() -> None:
     assert str(told) == (
         "spring.yaml: scoring.treshold: found unknown key 'treshold'; expected 'threshold' "
         "(allowed here: model, threshold, fit, budget, points, horizon_days, known_at_capture, "
-        "ignore)"
+        "ignore, won_by, learn_from)"
     )
 
 

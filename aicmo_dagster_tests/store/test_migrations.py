@@ -98,13 +98,13 @@ def empty_database(
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path / 'empty.db'}"
     else:
-        url = sa.make_url(postgresql_server).set(database="empty").render_as_string(False)
-        administer(postgresql_server, "CREATE DATABASE empty TEMPLATE template0")
+        url = sa.make_url(postgresql_server).set(database="bare").render_as_string(False)
+        administer(postgresql_server, "CREATE DATABASE bare TEMPLATE template0")
     database = Database(make_engine(url))
     yield database
     database.close()
     if request.param == "postgresql":
-        administer(postgresql_server, "DROP DATABASE empty WITH (FORCE)")
+        administer(postgresql_server, "DROP DATABASE bare WITH (FORCE)")
 
 
 def administer(server: str, statement: str) -> None:
@@ -145,6 +145,8 @@ def some_value(column: sa.Column, number: int) -> Any:
         return number % 2 == 0
     if isinstance(column.type, sa.Integer | sa.Float):
         return number
+    if isinstance(column.type, sa.LargeBinary):
+        return bytes([number])
     return json.dumps({"schedule": {"harvest": "0 6 * * *"}, "number": number})
 
 

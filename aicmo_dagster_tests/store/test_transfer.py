@@ -28,6 +28,8 @@ def value(column: sa.Column, number: int) -> Any:
         return number % 2 == 0
     if isinstance(column.type, sa.Integer):
         return number + 2**31 * (not column.primary_key and isinstance(column.type, sa.BigInteger))
+    if isinstance(column.type, sa.LargeBinary):
+        return bytes(range(number, number + 9))
     if isinstance(column.type, sa.Float):
         return (0.1 + 0.2) * 10 ** (number - 3)
     return f"{AWKWARD[number % len(AWKWARD)]}{number}"
