@@ -111,6 +111,8 @@ def authenticate(serving: Service, text: str, now: datetime) -> Principal:
         claims = jwts.read(serving.workspace.settings.secret_key(), text, now)
         if claims is None:
             raise _unauthorised(_UNKNOWN)
+    if "\x00" in text:  # PostgreSQL takes none
+        raise _unauthorised(_UNKNOWN)
     with serving.workspace.database.read() as connection:
         if claims is None:
             kept = token_of_text(connection, text)

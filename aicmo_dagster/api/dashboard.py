@@ -66,9 +66,10 @@ def overview(
     if session is None:
         return _to_login(request)
     scope, work = session.principal.campaigns, serving.workspace
+    text = find[:64].replace("\x00", "")
     found: Body = answers.answer(
-        ("page", scope, None, find[:64]),
-        lambda: _overview(work, scope, now, find[:64], records(answers, work)),
+        ("page", scope, None, text),
+        lambda: _overview(work, scope, now, text, records(answers, work)),
     )
     return _answered(request, found.response(request, HTML), serving, session, now)
 
@@ -83,7 +84,7 @@ def of_campaign(
         return _to_login(request)
     work = serving.workspace
     try:
-        if not session.principal.reaches(key):
+        if "\x00" in key or not session.principal.reaches(key):
             raise NotFound(key)
         found: Body = answers.answer(
             ("page", key), lambda: _campaign(work, key, now, records(answers, work))

@@ -8,7 +8,6 @@ from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
 
-import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from aicmo_dagster.api.access import Viewer
@@ -35,7 +34,7 @@ Days = Annotated[
 def records(answers: Kept, work: Workspace) -> Records:
     """What tells of senders' last days, each kept apart: many campaigns may share one."""
 
-    def of(_: sa.Connection, senders: Sequence[str], now: datetime) -> dict[str, Record]:
+    def of(senders: Sequence[str], now: datetime) -> dict[str, Record]:
         return {
             sender: answers.answer(("sender", sender), partial(_record, work, sender, now))
             for sender in senders

@@ -33,6 +33,8 @@ MARK_SECONDS = 0.25
 """How often the database is asked whether anything was written."""
 
 MOST = 5_000
+MOST_BYTES = 1 << 26
+"""Of all bodies together: who asks may make as many different ones as they like."""
 
 Make = Callable[[], Any]
 
@@ -75,6 +77,7 @@ class Kept:
         self._changes = changes
         self._clock = clock
         self._answers: OrderedDict[Hashable, Answer] = OrderedDict()
+        self._size = 0
         self._under_way: dict[Hashable, Future[Answer]] = {}
         self._lock = threading.Lock()
         self._refreshing = ThreadPoolExecutor(1, thread_name_prefix="figures")
@@ -130,11 +133,16 @@ class Kept:
         now = self._clock()
         made = Answer(value, now, mark, max(LEAST_SECONDS, TIMES_ITS_COST * (now - begun)))
         with self._lock:
+            self._size += _size(value) - _size(getattr(self._answers.get(what), "value", None))
             self._answers[what] = made
             self._answers.move_to_end(what)
-            while len(self._answers) > MOST:
-                self._answers.popitem(last=False)
+            while len(self._answers) > MOST or (self._size > MOST_BYTES and len(self._answers) > 1):
+                self._size -= _size(self._answers.popitem(last=False)[1].value)
         return made
+
+
+def _size(value: Any) -> int:
+    return len(value.content) if isinstance(value, Body) else 0
 
 
 def kept(request: Request) -> Kept:

@@ -3,7 +3,7 @@
 Leads are named by their ids, so that no address stands in a URL. Not here: import and export.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import sqlalchemy as sa
@@ -28,6 +28,9 @@ router = APIRouter(prefix="/campaigns/{key}", tags=["leads"], responses=answers(
 LeadId = Annotated[
     str, Path(pattern=r"^[0-9a-f]{20}$", examples=["0d9f1c52a7b3e4860d9f"], description="Its id.")
 ]
+_END = datetime(9999, 1, 1, tzinfo=UTC)
+"""Later than this, an instant may be none in another time zone."""
+
 Reason = Annotated[str, Field(min_length=1, max_length=1_000, pattern=r"^[^\x00]*$")]
 
 
@@ -172,7 +175,7 @@ def override(
 ) -> Response:
     """The decision outlives every re-run, until it ends or is withdrawn."""
     require_action(work.campaign(key).campaign, asked.action, "action")
-    if asked.until is not None and asked.until <= now:
+    if asked.until is not None and not now < asked.until < _END:
         fault = Fault(pointer="until", detail="expected an instant to come")
         raise Refusal(422, "what was sent is not in order", errors=[fault])
 

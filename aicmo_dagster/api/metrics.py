@@ -53,7 +53,10 @@ def metrics(
     principal.require_all_campaigns()
     registry = CollectorRegistry()
     registry.register(request.app.state.gauges)
-    encode, content_type = choose_encoder(accept)
+    try:
+        encode, content_type = choose_encoder(accept)
+    except (TypeError, ValueError):  # a version that is none
+        encode, content_type = choose_encoder(TEXT)
     return Response(encode(registry) + encode(_own_registry()), media_type=content_type)
 
 

@@ -33,6 +33,7 @@ JOBS: dict[Action, tuple[str, tuple[str, ...]]] = {
 }
 """What is run: a job, and its stages."""
 
+SHARED_JOB = "shared_nurture_job"
 INTENT_TAG = "aicmo/intent"
 PARTITION_TAG = "dagster/partition"
 SETTLED = timedelta(minutes=2)
@@ -173,6 +174,12 @@ class Runs:
             found = [_run(record) for record in instance.get_run_records(own)]
             stillborn = dg.DagsterRunStatus.NOT_STARTED
             waiting = {r.run_id for r in instance.get_runs(own) if r.status == stillborn}
+            shared = dg.RunsFilter(job_name=SHARED_JOB, statuses=_UNFINISHED)
+            found += [
+                _run(record)
+                for record in instance.get_run_records(shared)
+                if campaign in _shared_among(record.dagster_run)
+            ]
         lost = datetime.now(UTC) - self.settled
         return [run for run in found if run.id not in waiting or run.created_at > lost]
 
@@ -251,6 +258,15 @@ def _never_left(error: requests.RequestException) -> bool:
         return True
     reason = getattr(error.args[0], "reason", None) if error.args else None
     return isinstance(reason, NewConnectionError)
+
+
+def _shared_among(run: dg.DagsterRun) -> list[str]:
+    """The campaigns of a run of `SHARED_JOB`, which has no partition."""
+    config: Any = run.run_config
+    try:
+        return list(config["ops"]["nurture_campaigns"]["config"]["campaigns"])
+    except (KeyError, TypeError):
+        return []
 
 
 def _run(record: dg.RunRecord) -> Run:

@@ -87,7 +87,10 @@ def is_from_here(request: Request) -> bool:
     if site is not None:
         return site == "same-origin"
     origin = request.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    try:
+        return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    except ValueError:  # it is no URL
+        return False
 
 
 async def form_of(stream: AsyncIterable[bytes]) -> dict[str, str]:

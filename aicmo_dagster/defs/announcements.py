@@ -40,7 +40,8 @@ def ended_runs_sensor(
     )
     runs = [_ended(record.dagster_run) for record in found]
     added = announce_runs(workspace, runs, now)
-    seen = found[-1].update_timestamp.astimezone(UTC) if len(found) == MOST else now
+    # A full page goes on right after its last run, else it might be the same page for ever.
+    seen = found[-1].update_timestamp.astimezone(UTC) + _OVERLAP if len(found) == MOST else now
     return dg.SensorResult(
         skip_reason=dg.SkipReason(f"{added} events of {len(found)} runs"), cursor=seen.isoformat()
     )

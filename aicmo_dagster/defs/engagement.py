@@ -19,7 +19,7 @@ from aicmo_dagster.stages.engage import engage, mark
 from aicmo_dagster.stages.graduate import graduate
 from aicmo_dagster.stages.hand_over import deliver_handoffs
 from aicmo_dagster.stages.judge import judge_engagement
-from aicmo_dagster.stages.listen import listen
+from aicmo_dagster.stages.listen import MOST_MESSAGES, listen
 from aicmo_dagster.stages.report import Report
 from aicmo_dagster.stages.workspace import Workspace
 
@@ -83,8 +83,11 @@ def read_inbound(
     context: dg.OpExecutionContext, workspace: dg.ResourceParam[Workspace], clock: Clock
 ) -> None:
     """Handles what arrived in the mailbox, each message once."""
-    report = listen(workspace, clock.now())
-    context.log.info(f"{report.rows_in} messages: {report.reasons}")
+    while True:
+        report = listen(workspace, clock.now())
+        context.log.info(f"{report.rows_in} messages: {report.reasons}")
+        if report.rows_in < MOST_MESSAGES:
+            return
 
 
 @dg.job(resource_defs=RESOURCES)
@@ -109,7 +112,8 @@ def engagement_sensor(
 ) -> dg.SensorResult | dg.SkipReason:
     """Starts a run when someone did something, or when the time has come to judge or retry."""
     found = mark(workspace, clock.now())
-    if found is not None and found == (context.cursor or "0"):
+    same = found is not None and found == (context.cursor or "0")
+    if same and _went_well(context.instance, engagement_job.name):
         return dg.SkipReason("nothing happened")
     return dg.SensorResult([dg.RunRequest()], cursor=found or context.cursor)
 
@@ -127,9 +131,16 @@ def inbound_sensor(
     if url is None:
         return dg.SkipReason("AICMO_INBOUND_URL is not set")
     found = open_mailbox(url).mark()
-    if found == context.cursor:
+    if found == context.cursor and _went_well(context.instance, inbound_job.name):
         return dg.SkipReason("no new mail")
     return dg.SensorResult([dg.RunRequest()], cursor=found)
+
+
+def _went_well(instance: dg.DagsterInstance, job: str) -> bool:
+    """Whether the last run of the job that ended did what there was to do."""
+    ended = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+    runs = instance.get_runs(dg.RunsFilter(job_name=job, statuses=ended), limit=1)
+    return not runs or runs[0].is_success
 
 
 ENGAGEMENT_ASSETS = [engagement, sales_handoffs]

@@ -133,6 +133,8 @@ def notes_on(setting: Setting) -> list[str]:
         notes.append("no provider is asked; each address found counts as one credit")
     if campaign.nurture.graduate is not None and campaign.nurture.graduate.to != "csv":
         notes.append(f"handoffs go to a file and not to {campaign.nurture.graduate.to}")
+    if campaign.nurture.escalate:
+        notes.append("nobody is reminded of handoffs")
     if _scheduled(campaign) is not campaign:
         notes.append(f"no schedule: harvest '{HARVEST}', nurture '{NURTURE}' are taken")
     if campaign.scoring.model != "scorecard":
@@ -168,7 +170,7 @@ def _harmless(campaign: Campaign) -> Campaign:
     graduate = campaign.nurture.graduate
     if graduate is not None:
         graduate = graduate.model_copy(update={"to": "csv", "url": None})
-    nurture = campaign.nurture.model_copy(update={"graduate": graduate})
+    nurture = campaign.nurture.model_copy(update={"graduate": graduate, "escalate": []})
     scoring = campaign.scoring.model_copy(update={"model": "scorecard"})
     return campaign.model_copy(
         update={"schedule": schedule, "nurture": nurture, "scoring": scoring}

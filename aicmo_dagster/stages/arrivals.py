@@ -14,6 +14,7 @@ from pathlib import Path
 
 from aicmo_dagster.domain.campaigns import CsvSource
 from aicmo_dagster.domain.schedules import Tick, is_blacked_out
+from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.stages.clock import Request
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.campaigns import StoredCampaign
@@ -74,7 +75,10 @@ def _file_tick(
 ) -> Tick | None:
     """The tick for files that have changed, taken by us."""
     if watched.patterns is None:
-        patterns = _patterns(workspace.campaign(watched.campaign))
+        try:
+            patterns = _patterns(workspace.campaign(watched.campaign))
+        except AicmoError:  # a document of another version must not hold up the others
+            return None
         mark, _ = mark_of(patterns)
         with workspace.database.write() as connection:
             put_mark(connection, replace(watched, patterns=patterns), mark, now)

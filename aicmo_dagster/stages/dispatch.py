@@ -34,6 +34,7 @@ from aicmo_dagster.store.campaigns import StoredCampaign
 from aicmo_dagster.store.environments import count_claim
 from aicmo_dagster.store.leads import read_leads
 from aicmo_dagster.store.links import keep_links
+from aicmo_dagster.store.recipients import present_ids
 from aicmo_dagster.store.suppressions import suppress
 from aicmo_dagster.store.workers import this_boot, this_worker
 
@@ -156,7 +157,9 @@ class Dispatch:
         for start in range(0, len(sends), AHEAD):
             written = []
             for send in sends[start : start + AHEAD]:
-                lead, thread = leads[send.lead_id], threads.get(send.lead_id, [])
+                lead, thread = leads.get(send.lead_id), threads.get(send.lead_id, [])
+                if lead is None:  # erased since it was claimed, and its row with it
+                    continue
                 if not self._is_closed(send, self._date):  # else given back, and moved later
                     written += self._written(send, letters, lead, thread)
             self._keep_links([targets for _, _, targets in written])
@@ -186,7 +189,10 @@ class Dispatch:
         new = {name: link for name, link in told if name not in self._links}
         if new:
             with self.workspace.database.write(durable=True) as connection:
-                keep_links(connection, self.key, new, self.clock())
+                owners = {(self.key, link.lead_id) for link in new.values() if link.lead_id}
+                there = {None, *(lead_id for _, lead_id in present_ids(connection, owners))}
+                kept = {name: link for name, link in new.items() if link.lead_id in there}
+                keep_links(connection, self.key, kept, self.clock())
             self._links.update(name for name, link in new.items() if link.lead_id is None)
 
     def _settle(

@@ -22,6 +22,7 @@ from aicmo_dagster.stages.record import replay
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.erasures import (
     Known,
+    Person,
     find_person,
     handed_to,
     known_of,
@@ -56,6 +57,13 @@ def erase(workspace: Workspace, address: str, decided_by: str, now: datetime) ->
     """
     known_as = normal_address(address)
     replay(workspace)
+    # Files first, while the database still tells whose they are: after a crash, again does it all.
+    with workspace.database.write(durable=True) as connection:
+        people = find_person(connection, known_as)
+        known = known_of(connection, people)
+        known.addresses.add(known_as)
+        _keep_away(connection, workspace.settings.secret_key(), known, decided_by, now)
+    before = _clear_files(workspace, people, known)
     with workspace.database.write(durable=True) as connection:
         people = find_person(connection, known_as)
         receivers = handed_to(connection, people)
@@ -63,17 +71,22 @@ def erase(workspace: Workspace, address: str, decided_by: str, now: datetime) ->
         known.addresses.add(known_as)
         removed = remove_person(connection, people, known.addresses)
         _keep_away(connection, workspace.settings.secret_key(), known, decided_by, now)
-    ids = {lead_id for _, lead_id in people}
-    settings = workspace.settings
+    after = _clear_files(workspace, people, known)
+    removed |= {place: count + before[place] for place, count in after.items()}
+    found = {place: count for place, count in removed.items() if count}
+    return Erasure(len({campaign for campaign, _ in people}), found, tuple(receivers))
+
+
+def _clear_files(workspace: Workspace, people: Collection[Person], known: Known) -> dict[str, int]:
+    """No file and no import names the person; tells how many of each were changed or removed."""
+    ids, settings = {lead_id for _, lead_id in people}, workspace.settings
     sent = discard(settings.outbox, known.message_ids)
-    removed |= {
+    return {
         "imports": sum(forget_imported(workspace, address) for address in sorted(known.addresses)),
         "outbox": sent + _clear_outbox(settings.outbox, known.addresses),
         "spool": rewrite(settings.spool, lambda record: record.get("lead_id") not in ids),
         "handoff files": forget(settings.home / "handoffs", ids, known.addresses),
     }
-    found = {place: count for place, count in removed.items() if count}
-    return Erasure(len({campaign for campaign, _ in people}), found, tuple(receivers))
 
 
 def _keep_away(

@@ -23,7 +23,7 @@ def without_erased(connection: sa.Connection, secret_key: bytes, taken: Intake) 
     """`taken` without the leads, the aliases and the rejects of those who were erased."""
     if not any_erased(connection):
         return taken
-    gone = _erased_among(connection, secret_key, taken.leads["email"].dropna())
+    gone = erased_among(connection, secret_key, taken.leads["email"].dropna())
     named = _erased_by_identity(connection, secret_key, taken)
     leaving = taken.leads["email"].isin(gone) | taken.leads["lead_id"].isin(named)
     ids = {*taken.leads.loc[leaving, "lead_id"], *named}
@@ -42,7 +42,7 @@ def rejects_without_erased(
     if rejects.empty or not any_erased(connection):
         return rejects
     named = [_ADDRESS.findall(content) for content in rejects["content"]]
-    gone = _erased_among(connection, secret_key, {each for found in named for each in found})
+    gone = erased_among(connection, secret_key, {each for found in named for each in found})
     kept = [
         content if gone.isdisjoint(found) else "{}"
         for content, found in zip(rejects["content"], named, strict=True)
@@ -70,9 +70,10 @@ def _texts(frame: pd.DataFrame, *names: str) -> Iterator[tuple[Any, ...]]:
     return zip(*(pa.array(frame[name], pa.string()).to_pylist() for name in names), strict=True)
 
 
-def _erased_among(
+def erased_among(
     connection: sa.Connection, secret_key: bytes, addresses: Iterable[str]
 ) -> set[str]:
+    """Those of `addresses` whose person was erased."""
     hashed: dict[str, list[str]] = {}
     for address in addresses:
         hashed.setdefault(address_key(secret_key, normal_address(address)), []).append(address)

@@ -140,10 +140,15 @@ class _Run:
         self._fence.check(self.clock())
         by_sender: dict[str, list[tuple[Escalation, dict[str, Any], Campaign]]] = {}
         for each in due:
-            campaign = self.workspace.campaign(each.campaign).campaign
+            try:
+                campaign = self.workspace.campaign(each.campaign).campaign
+            except AicmoError as error:  # one campaign's document does not hold up the others
+                self.put_off([each], str(error))
+                continue
             with self.workspace.database.read() as connection:
                 handoff = handoffs.handoff_of_lead(connection, each.campaign, each.lead_id)
-            if handoff is None or each.level > len(campaign.nurture.escalate):
+            taken_up = handoff is None or handoff["acknowledged_at"] is not None
+            if handoff is None or taken_up or each.level > len(campaign.nurture.escalate):
                 self._finish(each, escalations.DROPPED, None)
             elif each.channel == WEBHOOK:
                 self._post(each, handoff, campaign)
@@ -151,7 +156,10 @@ class _Run:
                 sender = campaign.nurture.sender.address
                 by_sender.setdefault(sender, []).append((each, handoff, campaign))
         for sender, mails in by_sender.items():
-            self._mail(sender, mails)
+            try:
+                self._mail(sender, mails)
+            except AicmoError as error:
+                self.put_off([each for each, _, _ in mails], str(error))
 
     def write(
         self, results: Sequence[tuple[Parcel, Delivery]], attempts: Sequence[Parcel]

@@ -25,15 +25,15 @@ WINDOW_DAYS = 30
 Document = dict[str, Any]
 
 
-Records = Callable[[sa.Connection, Sequence[str], datetime], Mapping[str, Record]]
-"""Senders to their last days, such as `records_of`, or what has kept them for a while."""
+Records = Callable[[Sequence[str], datetime], Mapping[str, Record]]
+"""Senders to their last days, from what has kept them for a while; called without a connection."""
 
 
 def campaign_figures(
     workspace: Workspace,
     key: str,
     now: datetime,
-    records: Records = records_of,
+    records: Records | None = None,
     days: int = WINDOW_DAYS,
 ) -> Figures:
     """The figures of the campaign `key` at `now`, the last `days` of them by day.
@@ -41,29 +41,45 @@ def campaign_figures(
     Raises:
         AicmoError: If there is no such campaign.
     """
+    told = _told(workspace, {key}, now, records)
     with workspace.database.read() as connection:
         # As text: what is needed of it is little, and to check it again is dear.
         document = json.loads(document_text(connection, key))
-        return _figures(connection, {key}, now, records, days, document)
+        return _figures(connection, {key}, now, told, days, document)
 
 
 def overall_figures(
     workspace: Workspace,
     scope: Scope,
     now: datetime,
-    records: Records = records_of,
+    records: Records | None = None,
     days: int = WINDOW_DAYS,
 ) -> Figures:
     """The figures of the campaigns of `scope` together; of all of them if there is none."""
+    told = _told(workspace, scope, now, records)
     with workspace.database.read() as connection:
-        return _figures(connection, scope, now, records, days, None)
+        return _figures(connection, scope, now, told, days, None)
+
+
+def _told(
+    workspace: Workspace, scope: Scope, now: datetime, records: Records | None
+) -> Mapping[str, Record]:
+    """Of each sender, its last days; outside the snapshot, since `records` takes connections.
+
+    Whoever holds one while waiting for another waits for all who do the same.
+    """
+    with workspace.database.read() as connection:
+        senders = senders_of(connection, scope)
+        if records is None:
+            return records_of(connection, senders, now)
+    return records(senders, now)
 
 
 def _figures(
     connection: sa.Connection,
     scope: Scope,
     now: datetime,
-    records: Records,
+    senders: Mapping[str, Record],
     days: int,
     document: Document | None,
 ) -> Figures:
@@ -75,7 +91,7 @@ def _figures(
         last_day=now.date(),
         threshold=document["scoring"]["threshold"] if document else None,
         capacities=_capacities(document) if document else {},
-        senders=records(connection, senders_of(connection, scope), now),
+        senders=senders,
         experiments=_variants(connection, document["campaign"]) if document else [],
         troubles=[asdict(each) for each in read_troubles(connection, scope, now)],
     )

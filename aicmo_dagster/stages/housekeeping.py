@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from aicmo_dagster.settings import Settings
 from aicmo_dagster.stages.workspace import Workspace
-from aicmo_dagster.store import incidents, results, ticks
+from aicmo_dagster.store import incidents, results, ticks, uploads
 from aicmo_dagster.store.files import compact
 from aicmo_dagster.store.spool import REFUSED
 
@@ -41,6 +41,7 @@ def keep_house(workspace: Workspace, now: datetime, ages: Ages = AGES) -> dict[s
     """What is too old is gone: what, and how much of it."""
     settings = workspace.settings
     with workspace.database.write() as connection:
+        uploads.remove_abandoned(connection, now)
         gone = {
             "ticks": ticks.forget_before(connection, now - ages.ticks),
             "stage_results": results.forget_before(connection, now - ages.results),

@@ -22,12 +22,15 @@ from aicmo_dagster.errors import BadInput, Problem
 from aicmo_dagster.sources.csv_files import Harvested, read_csv_source
 from aicmo_dagster.sources.csv_text import CHUNK, Layout, read_layout, records, utf8_chunks
 from aicmo_dagster.sources.lead_files import Kind, as_csv
+from aicmo_dagster.stages.erased import erased_among
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.audit import record_change
+from aicmo_dagster.store.erasures import any_erased
 from aicmo_dagster.store.uploads import (
     Upload,
     complete,
     list_uploads,
+    locked_content,
     put_upload,
     read_content,
     replace_content,
@@ -80,8 +83,23 @@ def import_leads(
         complete(connection, number)
         after = {"import": number, "rows": counts[0], "digest": digest}
         record_change(connection, who, "leads.import", now, campaign=key, after=after)
+    for address in _erased_in(workspace, read_csv_source(source, name, made.parent)):
+        forget_imported(workspace, address)
     made_now = Upload(number, key, name, digest, mapping, *counts, who, now)
     return made_now, True
+
+
+def _erased_in(workspace: Workspace, parts: Iterable[Harvested]) -> set[str]:
+    """Addresses of people who were erased, before the file came or while it did."""
+    found: set[str] = set()
+    with workspace.database.read() as connection:
+        if not any_erased(connection):
+            return found
+        for part in parts:
+            if "email" in part.rows:
+                texts = part.rows["email"].dropna().astype(str)
+                found |= erased_among(connection, workspace.settings.secret_key(), texts)
+    return {normal_address(each) for each in found}
 
 
 def imported(workspace: Workspace, key: str) -> Iterator[tuple[str, Iterable[Harvested]]]:
@@ -102,13 +120,20 @@ def forget_imported(workspace: Workspace, address: str) -> int:
     forgotten = 0
     for upload in _uploads(workspace, None):
         with _on_disk(workspace, upload) as path:
-            layout = read_layout(path, upload.name, frozenset())
-            kept, gone = _without(layout, address)
-            if gone:
-                forgotten += gone
-                with workspace.database.write() as connection:
-                    replace_content(connection, upload.id, kept)
+            if not path.stat().st_size or not _without(_layout(path, upload), address)[1]:
+                continue  # it was removed meanwhile, or nobody is named
+            # Once more what is there now, which another erasure may have changed.
+            with workspace.database.write() as connection:
+                path.write_bytes(locked_content(connection, upload.id))
+                if path.stat().st_size:
+                    kept, gone = _without(_layout(path, upload), address)
+                    replace_content(connection, upload.id, kept if gone else [path.read_bytes()])
+                    forgotten += gone
     return forgotten
+
+
+def _layout(path: Path, upload: Upload) -> Layout:
+    return read_layout(path, upload.name, frozenset())
 
 
 def _uploads(workspace: Workspace, key: str | None) -> list[Upload]:

@@ -236,7 +236,8 @@ class _Handling:
         self._event(lead, "out_of_office", detail)
         if back is None:
             return "away: recorded"
-        until = datetime.combine(back, time(), self._now.tzinfo)
+        # At noon UTC the day has begun in all of the Americas.
+        until = datetime.combine(back, time(12), self._now.tzinfo)
         moved = hold_back(
             self._connection, lead.campaign, [lead.lead_id], until, "waits for its return"
         )
@@ -266,5 +267,5 @@ class _Handling:
             sender = load_campaign(self._connection, lead.campaign).campaign.nurture.sender
         except AicmoError:  # a document of another version must not keep mail from being handled
             return False
-        ours = {sender.address.lower(), (sender.reply_to or "").lower()}
+        ours = {each.lower() for each in (sender.address, sender.reply_to) if each}
         return self._inbound.kind != "bounce" and self._inbound.sender in ours

@@ -67,6 +67,19 @@ def replay(workspace: Workspace) -> int:
     """Spooled events are in the database, and what they ask for is done; tells how many."""
 
     def take(records: list[Record]) -> None:
+        try:
+            keep(records)
+        except _REFUSALS:
+            refused: Exception | None = None
+            for each in records:  # one that is refused must not take the others with it
+                try:
+                    keep([each])
+                except _REFUSALS as error:
+                    refused = error
+            if refused is not None:
+                raise refused from None
+
+    def keep(records: list[Record]) -> None:
         with workspace.database.write(durable=True) as connection:
             _apply(connection, workspace.settings.secret_key(), records)
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from aicmo_dagster.mail.delivery import open_transport
 from aicmo_dagster.stages.fence import Fence
 from aicmo_dagster.stages.workspace import Workspace
+from aicmo_dagster.store import escalations
 from aicmo_dagster.store.campaigns import list_campaigns
 from aicmo_dagster.store.outcomes import doubt
 from aicmo_dagster.store.transfer import open_source, transfer
@@ -57,13 +58,14 @@ def go_on_from_backup(workspace: Workspace, lost_at: datetime, now: datetime) ->
         now: The instant.
 
     Returns:
-        How many sends are doubtful by that.
+        How many sends and reminders are doubtful by that.
     """
     settings = workspace.settings
     transport = open_transport(settings.smtp_url, settings.outbox)
     try:
         with workspace.database.write(durable=True) as connection:
             doubtful = doubt(connection, lost_at, transport=transport.name)
+            doubtful += escalations.doubt(connection, lost_at)
     finally:
         transport.close()
     Fence(workspace).succeed(now)

@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.store.database import Database
 
 
@@ -29,7 +30,7 @@ class Changes:
         try:
             with self._lock:
                 return self._read()
-        except sa.exc.SQLAlchemyError:
+        except (sa.exc.SQLAlchemyError, AicmoError):
             return object()
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
+from urllib.parse import quote, quote_plus
 
 import sqlalchemy as sa
 
@@ -19,9 +20,11 @@ from aicmo_dagster.store.tables import (
     api_requests,
     audit,
     campaigns,
+    escalations,
     handoffs,
     inbound_messages,
     lead_aliases,
+    links,
     metadata,
     nurture_sends,
     person_aliases,
@@ -94,6 +97,12 @@ def known_of(connection: sa.Connection, people: Collection[Person]) -> Known:
         for key, message_id in connection.execute(mail):
             known.address_keys.update([key] if key else [])
             known.message_ids.add(message_id)
+        reminders = sa.select(escalations.c.key).where(
+            escalations.c.campaign == campaign,
+            escalations.c.lead_id == lead_id,
+            escalations.c.channel == "mail",
+        )
+        known.message_ids.update(connection.scalars(reminders))
         names = (_RAW.email, _RAW.linkedin_url, _RAW.source, _RAW.external_id)
         row = connection.execute(
             sa.select(*names).where(_RAW.campaign == campaign, _RAW.lead_id == lead_id)
@@ -132,6 +141,7 @@ def remove_person(
         ).rowcount
         for campaign, lead_id in people
     )
+    removed["links"] += sum(_remove_links(connection, address) for address in addresses)
     removed["rejects"] = sum(_remove_rejects(connection, address) for address in addresses)
     ids = [lead_id for _, lead_id in people]
     # That something was changed stays on record; about whom, and what was answered, does not.
@@ -219,6 +229,14 @@ def _remove_rejects(connection: sa.Connection, address: str) -> int:
     )
     named = [r.id for r in connection.execute(maybe) if whole.search(r.content.lower())]
     return connection.execute(sa.delete(rejects).where(rejects.c.id.in_(named))).rowcount
+
+
+def _remove_links(connection: sa.Connection, address: str) -> int:
+    """Links that name the address and no lead, as they all did before migration 0014."""
+    url = sa.func.lower(links.c.url)
+    spelled = {address, quote(address).lower(), quote_plus(address).lower()}
+    named = sa.or_(*(url.contains(each, autoescape=True) for each in sorted(spelled)))
+    return connection.execute(sa.delete(links).where(links.c.lead_id.is_(None), named)).rowcount
 
 
 def _remove(connection: sa.Connection, table: sa.Table, person: Person) -> int:

@@ -211,3 +211,14 @@ def _change(
     if only is not None:
         statement = statement.where(_ROWS.state == only)
     return connection.execute(statement.values(values)).rowcount == 1
+
+
+def doubt(connection: sa.Connection, until: datetime) -> int:
+    """Mails that may have left by `until` are unknown, after a backup was restored; how many."""
+    may_have_left = (
+        _ROWS.channel == MAIL,
+        _ROWS.state.in_((DUE, ATTEMPTING)),
+        _ROWS.next_attempt_at <= until,
+    )
+    values = {"state": UNKNOWN, "finished_at": until, "next_attempt_at": None}
+    return connection.execute(sa.update(escalations).where(*may_have_left).values(values)).rowcount

@@ -44,15 +44,18 @@ def recipient(
     )
     now_called = connection.scalar(alias) or lead_id
     address = sa.select(_RAW.email).where(_RAW.campaign == campaign, _RAW.lead_id == now_called)
-    sent = (
-        sa.select(_SENDS.address_key)
-        .distinct()
-        .where(_SENDS.campaign == campaign, _SENDS.lead_id == now_called)
-        .where(_SENDS.address_key.is_not(None))
+    # After a merger, a step that both had stays under the id that it was sent to.
+    sent = sa.select(_SENDS.lead_id, _SENDS.address_key).where(
+        _SENDS.campaign == campaign,
+        _SENDS.lead_id.in_((lead_id, now_called)),
+        _SENDS.address_key.is_not(None),
     )
     if step is not None:
         sent = sent.where(_SENDS.step == step)
-    keys = tuple(sorted(connection.scalars(sent)))
+    rows = connection.execute(sent).all()
+    own = [row for row in rows if row.lead_id == lead_id]
+    told = own if step is not None and own else rows
+    keys = tuple(sorted({row.address_key for row in told}))
     return Recipient(campaign, now_called, connection.scalar(address), step, keys)
 
 

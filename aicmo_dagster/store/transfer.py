@@ -4,8 +4,11 @@ Not here: making the tables (`migrations`), or what stops the old database from 
 afterwards (`stages.relocate`).
 """
 
+import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import sqlalchemy as sa
@@ -70,8 +73,12 @@ def transfer(source: Database, target: Database) -> dict[str, int]:
         take_turn(write, "transfer")
         _expect_empty(write)
         for table in metadata.sorted_tables:
-            for frame in fetch_frames(read, sa.select(table)):
-                bulk_insert(write, table, frame)
+            if _holds_bytes(table):
+                for row in _rows(read, table):
+                    write.execute(sa.insert(table).values(row))
+            else:
+                for frame in fetch_frames(read, sa.select(table)):
+                    bulk_insert(write, table, frame)
             _set_sequence(write, table)
         return {table.name: _compared(read, write, table) for table in metadata.sorted_tables}
 
@@ -79,11 +86,27 @@ def transfer(source: Database, target: Database) -> dict[str, int]:
 def digest(connection: sa.Connection, table: sa.Table) -> Digest:
     """What `table` holds."""
     rows = missing = content = 0
+    if _holds_bytes(table):
+        for row in _rows(connection, table):
+            rows += 1
+            whole = hashlib.sha256(repr(sorted(row.items())).encode()).digest()
+            content += int.from_bytes(whole[:8])
+        return Digest(rows, missing, content % 2**64)
     for frame in fetch_frames(connection, sa.select(table)):
         rows += len(frame)
         missing += int(frame.isna().to_numpy().sum())
         content += int(pd.util.hash_pandas_object(frame, index=False).sum())
     return Digest(rows, missing, content % 2**64)
+
+
+def _holds_bytes(table: sa.Table) -> bool:
+    """Whether it has a column that no frame takes, and rows that are too large for batches."""
+    return any(isinstance(column.type, sa.LargeBinary) for column in table.columns)
+
+
+def _rows(connection: sa.Connection, table: sa.Table) -> Iterator[dict[str, Any]]:
+    found = connection.execute(sa.select(table), execution_options={"yield_per": 1})
+    return (dict(row) for row in found.mappings())
 
 
 def _expect_empty(connection: sa.Connection) -> None:

@@ -9,11 +9,12 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import count
 
 import sqlalchemy as sa
 
 from aicmo_dagster.errors import NotFound
-from aicmo_dagster.store.database import Database
+from aicmo_dagster.store.database import Database, take_turn
 from aicmo_dagster.store.tables import upload_chunks, uploads
 
 ABANDONED_AFTER = timedelta(days=1)
@@ -76,7 +77,7 @@ def put_upload(
         content: UTF-8 text, in pieces of some megabytes.
     """
     with database.write() as connection:
-        _remove(connection, ~_UPLOADS.is_whole & (_UPLOADS.created_at < now - ABANDONED_AFTER))
+        remove_abandoned(connection, now)
         statement = uploads.insert().values(
             campaign=campaign,
             name=name,
@@ -98,9 +99,15 @@ def put_upload(
 def complete(connection: sa.Connection, upload: int) -> None:
     """The upload counts from now on, and earlier ones of its campaign and name are gone."""
     row = connection.execute(sa.select(uploads).where(_UPLOADS.id == upload)).one()
+    take_turn(connection, f"uploads of {row.campaign}")
     same = (_UPLOADS.campaign == row.campaign) & (_UPLOADS.name == row.name)
     _remove(connection, same & _UPLOADS.is_whole)
     connection.execute(uploads.update().where(_UPLOADS.id == upload).values(is_whole=True))
+
+
+def remove_abandoned(connection: sa.Connection, now: datetime) -> None:
+    """What was left unfinished a day before is gone."""
+    _remove(connection, ~_UPLOADS.is_whole & (_UPLOADS.created_at < now - ABANDONED_AFTER))
 
 
 def list_uploads(connection: sa.Connection, campaign: str | None = None) -> list[Upload]:
@@ -117,17 +124,8 @@ def list_uploads(connection: sa.Connection, campaign: str | None = None) -> list
 
 def read_content(database: Database, upload: int) -> Iterator[bytes]:
     """The text of the upload, chunk by chunk, each read for itself."""
-    position = 0
-    while True:
-        query = sa.select(_CHUNKS.content).where(
-            _CHUNKS.upload == upload, _CHUNKS.number == position
-        )
-        with database.read() as connection:
-            content = connection.scalar(query)
-        if content is None:
-            return
-        yield zlib.decompress(content)
-        position += 1
+    with database.read() as connection:  # of one snapshot: it may be replaced meanwhile
+        yield from _content(connection, upload)
 
 
 def replace_content(connection: sa.Connection, upload: int, content: Iterable[bytes]) -> None:
@@ -148,6 +146,24 @@ def remove_upload(connection: sa.Connection, campaign: str, upload: int) -> Uplo
             _remove(connection, _UPLOADS.id == upload)
             return found
     raise NotFound(f"campaign {campaign!r} has no import {upload}")
+
+
+def locked_content(connection: sa.Connection, upload: int) -> bytes:
+    """The text of the upload, which nobody replaces before the transaction ends; empty if gone."""
+    mine = sa.select(_UPLOADS.id).where(_UPLOADS.id == upload).with_for_update()
+    found = connection.execute(mine).one_or_none()
+    return b"".join(_content(connection, upload)) if found else b""
+
+
+def _content(connection: sa.Connection, upload: int) -> Iterator[bytes]:
+    for position in count():
+        query = sa.select(_CHUNKS.content).where(
+            _CHUNKS.upload == upload, _CHUNKS.number == position
+        )
+        content = connection.scalar(query)
+        if content is None:
+            return
+        yield zlib.decompress(content)
 
 
 def _add_chunk(connection: sa.Connection, upload: int, position: int, chunk: bytes) -> None:

@@ -245,7 +245,10 @@ def _due(now: datetime, failing: Collection[str]) -> sa.Select:
 
 def _row(hook: Webhook, event: str, each: Occurrence, now: datetime) -> dict[str, Any]:
     named = "\x1f".join((hook.id, event, each.name)).encode()
-    document = {"type": event, "timestamp": now.isoformat(), "data": each.data}
+    data = each.data
+    if hook.campaigns is not None and "campaigns" in data:  # the others are none of its business
+        data = data | {"campaigns": [c for c in data["campaigns"] if c in hook.campaigns]}
+    document = {"type": event, "timestamp": now.isoformat(), "data": data}
     return {
         "key": f"msg_{hashlib.sha256(named).hexdigest()[:32]}",
         "webhook": hook.id,
