@@ -15,7 +15,7 @@ from aicmo_dagster.domain.campaigns import Campaign, read_campaign
 from aicmo_dagster.domain.documents import parse_yaml
 from aicmo_dagster.errors import BadInput, Problem
 
-SETTINGS = settings(derandomize=True, deadline=None, max_examples=150)
+SETTINGS = settings(derandomize=True, deadline=None, max_examples=75)
 
 EXAMPLE = """\
 campaign: nordic-revops                    # the key: a-z 0-9 -, at most 64
