@@ -15,9 +15,12 @@ INSTALL = $(VENV)/bin/pip install --quiet --disable-pip-version-check --compile 
 # `dg` asks the dagster.yaml of its home whether it may report; this one says no.
 DG_HOME = $(abspath $(VENV))/dagster
 
+# Those that find passwords in examples; the others know what keys and tokens look like.
+NO_SECRETS = BasicAuthDetector KeywordDetector Base64HighEntropyString HexHighEntropyString
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo dev test lint bench
+.PHONY: help demo dev test lint scan audit bench
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -25,7 +28,7 @@ help: ## print this
 demo: $(VENV)/.installed ## run the sample campaign through all five stages, mail into a folder
 	$(VENV)/bin/aicmo demo
 
-dev: $(VENV)/.installed ## start the web UI and the daemon; Ctrl-C stops both
+dev: $(VENV)/.installed ## start the web UI, the daemon and the API; Ctrl-C stops all
 	$(VENV)/bin/aicmo dev
 
 test: $(VENV)/.installed-tools ## run every test
@@ -37,6 +40,14 @@ lint: $(VENV)/.installed-tools ## check style, format, types and that the defini
 	$(VENV)/bin/mypy
 	@mkdir -p $(DG_HOME) && cp dagster.yaml $(DG_HOME)/
 	DAGSTER_HOME=$(DG_HOME) $(VENV)/bin/dg check defs
+
+scan: $(VENV)/.installed-tools ## look for secrets in what git holds, and for pins that contradict each other
+	git ls-files -z | xargs -0 $(VENV)/bin/detect-secrets-hook --no-verify $(NO_SECRETS:%=--disable-plugin %)
+	$(VENV)/bin/pip check
+
+audit: $(VENV)/bin/pip ## ask PyPI whether a pinned version is known to have a hole; needs the internet
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check pip-audit
+	$(VENV)/bin/pip-audit --requirement deploy/constraints.txt --no-deps --disable-pip
 
 bench: $(VENV)/.installed-tools ## run the benchmarks, or with BENCH="NAME..." some of them
 	$(VENV)/bin/python -m aicmo_dagster_tests.bench $(BENCH)

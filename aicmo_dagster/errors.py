@@ -37,6 +37,10 @@ class Transient(AicmoError):
     """It could not be done now, and may well be later: a server is down, a lock is held."""
 
 
+class NotFound(AicmoError):
+    """There is no such thing: no campaign of that key, no lead of that id."""
+
+
 class RunFailed(AicmoError):
     """A run failed; it asks for the exit code of what made it fail."""
 

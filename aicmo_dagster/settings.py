@@ -23,6 +23,23 @@ from aicmo_dagster.errors import AicmoError, BadInput, Problem
 CODE_LOCATION = "aicmo_dagster"
 """The name of the Dagster code location, as in workspace.yaml and pyproject.toml."""
 
+SECRETS = (
+    "AICMO_DATABASE_URL",
+    "AICMO_SMTP_URL",
+    "AICMO_INBOUND_URL",
+    "AICMO_SECRET_KEY",
+    "AICMO_WEBHOOK_SECRET",
+    "AICMO_ALERT_URL",
+    "AICMO_APOLLO_API_KEY",
+    "AICMO_DROPCONTACT_API_KEY",
+    "AICMO_HUBSPOT_API_KEY",
+)
+"""Variables that may hold a secret; with ``_FILE`` after it, each may name a file that does."""
+
+
+CAMPAIGN_PARTITIONS = "campaigns"
+"""The name of Dagster's partitions, of which there is one a campaign."""
+
 
 @dataclass(frozen=True)
 class Provider:
@@ -31,6 +48,22 @@ class Provider:
     url: str
     api_key: str | None = field(default=None, repr=False)
     at_once: int = 2
+
+
+@dataclass(frozen=True)
+class DatabaseLimits:
+    """What one process may ask of a PostgreSQL server.
+
+    Args:
+        connections: At most so many at once; a run seldom needs more than two.
+        statement_seconds: How long a statement may take, and a transaction may idle; 0: for ever.
+    """
+
+    connections: int = 15
+    statement_seconds: int = 900
+
+
+USUAL_LIMITS = DatabaseLimits()
 
 
 @dataclass(frozen=True)
@@ -62,6 +95,11 @@ class Settings:
         hubspot: HubSpot; a campaign may hand over to it if there is a key.
         configured_webhook_secret: AICMO_WEBHOOK_SECRET, if it is set.
         allow_private_urls: Whether leads may be handed over to addresses inside.
+        dagster_url: Where Dagster's web server is reached, without a slash at the end.
+        api_rate: How many requests each token may make, such as ``600/minute``.
+        api_origins: Origins, separated by blanks, whose pages may call the API; none by default.
+        alert_url: Where incidents are told, if anywhere.
+        database_limits: What one process may ask of the database's server.
     """
 
     home: Path
@@ -78,11 +116,17 @@ class Settings:
     hubspot: Provider = Provider("https://api.hubapi.com")
     configured_webhook_secret: str | None = field(default=None, repr=False)
     allow_private_urls: bool = False
+    dagster_url: str = "http://127.0.0.1:3000"
+    api_rate: str = "600/minute"
+    api_origins: str = ""
+    alert_url: str | None = field(default=None, repr=False)
+    database_limits: DatabaseLimits = USUAL_LIMITS
 
     def process_environment(self) -> dict[str, str]:
         """The variables that make a child process, wherever it starts, see these settings.
 
-        One that is not set is empty here, so that it also hides what the environment says.
+        One that is not set is empty here, so that it also hides what the environment says; so are
+        those that name a secret's file, which has been read.
         """
         variables = {
             "AICMO_HOME": str(self.home),
@@ -106,8 +150,15 @@ class Settings:
             "AICMO_HUBSPOT_URL": self.hubspot.url,
             "AICMO_WEBHOOK_SECRET": self.configured_webhook_secret,
             "AICMO_ALLOW_PRIVATE_URLS": "1" if self.allow_private_urls else None,
+            "AICMO_DAGSTER_URL": self.dagster_url,
+            "AICMO_API_RATE": self.api_rate,
+            "AICMO_API_ORIGINS": self.api_origins,
+            "AICMO_ALERT_URL": self.alert_url,
+            "AICMO_DATABASE_CONNECTIONS": str(self.database_limits.connections),
+            "AICMO_DATABASE_TIMEOUT": str(self.database_limits.statement_seconds),
         }
-        return {name: value or "" for name, value in variables.items()}
+        files_read = {f"{name}_FILE": "" for name in SECRETS}
+        return {name: value or "" for name, value in variables.items()} | files_read
 
     @property
     def outbox(self) -> Path:
@@ -160,6 +211,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Settings from `environment`, else from the process's own and `.env`; makes `home`."""
     if environment is None:
         environment = {**_from_file(), **os.environ}
+    environment = {**environment, **_secrets_from_files(environment)}
     home = Path(environment.get("AICMO_HOME") or ".aicmo").absolute()
     _make_folder(home)
     return Settings(
@@ -177,7 +229,46 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         hubspot=_provider(environment, "HUBSPOT", Settings.hubspot),
         configured_webhook_secret=environment.get("AICMO_WEBHOOK_SECRET") or None,
         allow_private_urls=environment.get("AICMO_ALLOW_PRIVATE_URLS") == "1",
+        dagster_url=(environment.get("AICMO_DAGSTER_URL") or Settings.dagster_url).rstrip("/"),
+        api_rate=environment.get("AICMO_API_RATE") or Settings.api_rate,
+        api_origins=environment.get("AICMO_API_ORIGINS") or "",
+        alert_url=environment.get("AICMO_ALERT_URL") or None,
+        database_limits=DatabaseLimits(
+            _number(environment, "AICMO_DATABASE_CONNECTIONS", 1, DatabaseLimits.connections),
+            _number(environment, "AICMO_DATABASE_TIMEOUT", 0, DatabaseLimits.statement_seconds),
+        ),
     )
+
+
+def _secrets_from_files(environment: Mapping[str, str]) -> dict[str, str]:
+    """The secrets whose files are named, as Docker and Kubernetes mount them.
+
+    Raises:
+        BadInput: If a secret is given twice, or its file cannot be read or is empty.
+    """
+    found = {}
+    for name in SECRETS:
+        path = environment.get(f"{name}_FILE")
+        if not path:
+            continue
+        if environment.get(name):
+            told = f"{name} as well"
+            raise BadInput(Problem(f"{name}_FILE", "", told, "one of the two"))
+        try:
+            found[name] = Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            found[name] = ""
+        if not found[name]:
+            told = f"{path}, which is empty or cannot be read"
+            raise BadInput(Problem(f"{name}_FILE", "", told, "a file that holds the secret"))
+    return found
+
+
+def _number(environment: Mapping[str, str], name: str, least: int, default: int) -> int:
+    text = environment.get(name) or str(default)
+    if not re.fullmatch(r"[0-9]{1,6}", text) or int(text) < least:
+        raise BadInput(Problem(name, "", repr(text), f"a whole number, {least} or more"))
+    return int(text)
 
 
 def _provider(environment: Mapping[str, str], name: str, default: Provider) -> Provider:

@@ -4,6 +4,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -12,9 +13,10 @@ from typing import Any
 
 import httpx
 import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
 from standardwebhooks.webhooks import Webhook as Verifier
 
-from aicmo_dagster.domain.links import click_token, link_name
 from aicmo_dagster.stages.engage import engage
 from aicmo_dagster.stages.harvest import harvest
 from aicmo_dagster.stages.listen import listen
@@ -26,16 +28,18 @@ from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.frames import read_frame
 from aicmo_dagster.store.handoffs import list_handoffs
 from aicmo_dagster.store.ledger import sends_of_lead
-from aicmo_dagster.store.links import keep_links
-from aicmo_dagster_tests.api.conftest import BROWSER, running
+from aicmo_dagster_tests.api.conftest import BROWSER
+from aicmo_dagster_tests.api.servers import running
+from aicmo_dagster_tests.bench.mailing import free_port
 from aicmo_dagster_tests.handoff.receiver import Receiver, receiving
 from aicmo_dagster_tests.mail.inbound.letters import letter
-from aicmo_dagster_tests.samples import SECRET, campaign_document
+from aicmo_dagster_tests.samples import campaign_document
 from aicmo_dagster_tests.workspaces import apply, open_test_workspace
 
+BODY = "Our [offer](https://acme.example/offer) and our [prices](https://acme.example/prices)."
 STEPS = [
-    {"id": "intro", "subject": "Hello", "body": "Good day."},
-    {"id": "nudge", "wait": {"hours": 0}, "body": "Did you see it?"},
+    {"id": "intro", "subject": "Hello", "body": BODY},
+    {"id": "nudge", "wait": {"hours": 0}, "body": BODY},
     {"id": "last", "wait": {"days": 3}, "body": "Good bye."},
 ]
 TARGETS = ("https://acme.example/offer", "https://acme.example/prices")
@@ -48,13 +52,41 @@ def receiver() -> Iterator[Receiver]:
         yield found
 
 
+@dataclass
+class Post:
+    """An SMTP server and what it took, in order."""
+
+    port: int
+    got: list[EmailMessage] = field(default_factory=list)
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        message = message_from_bytes(bytes(envelope.content or b""), policy=policy.default)
+        assert isinstance(message, EmailMessage)
+        self.got.append(message)
+        return "250 ok"
+
+    def to(self, name: str) -> list[EmailMessage]:
+        """The lead's messages, the first first."""
+        return [each for each in self.got if f"{name}@" in each["To"]]
+
+
 @pytest.fixture
-def workspace(tmp_path: Path, database_url: str) -> Iterator[Workspace]:
+def post() -> Iterator[Post]:
+    taking = Post(free_port())
+    controller = Controller(taking, hostname="127.0.0.1", port=taking.port)
+    controller.start()
+    yield taking
+    controller.stop()
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, database_url: str, post: Post) -> Iterator[Workspace]:
     for folder in ("new", "cur", "tmp"):
         (tmp_path / "Maildir" / folder).mkdir(parents=True)
     opened = open_test_workspace(
         tmp_path,
         database_url,
+        smtp_url=f"smtp://127.0.0.1:{post.port}?connections=1",
         inbound_url=f"maildir:{tmp_path / 'Maildir'}",
         allow_private_urls=True,
     )
@@ -82,21 +114,12 @@ def states(workspace: Workspace, lead_id: str) -> dict[str, str]:
         return {s["step"]: s["state"] for s in sends_of_lead(connection, "spring", lead_id)}
 
 
-def links(workspace: Workspace, lead_id: str, step: str) -> list[str]:
-    """The paths of the links that a message of this step carries."""
-    names = {link_name(SECRET, "spring", url): url for url in TARGETS}
-    with workspace.database.write() as connection:
-        keep_links(connection, "spring", names, datetime.now(UTC))
-    return [f"/t/c/{click_token(SECRET, 'spring', lead_id, step, name)}" for name in names]
-
-
-def message_to(workspace: Workspace, name: str) -> EmailMessage:
-    """The first message that was sent to a lead."""
-    for path in sorted(workspace.settings.outbox.glob("*.eml")):
-        message = message_from_bytes(path.read_bytes(), policy=policy.default)
-        if f"{name}@" in message["To"] and not message["In-Reply-To"]:
-            return message
-    raise AssertionError(f"nothing was sent to {name}")
+def links(message: EmailMessage) -> tuple[list[str], str]:
+    """The paths of a message's links and of its pixel, as its HTML has them."""
+    html = message.get_body(("html",))
+    assert html is not None
+    pixels = re.findall(r"/t/o/[\w.-]+", html.get_content())
+    return re.findall(r"/t/c/[\w.-]+", html.get_content()), pixels[0]
 
 
 def verified(workspace: Workspace, receiver: Receiver) -> dict[str, Any]:
@@ -109,7 +132,7 @@ def verified(workspace: Workspace, receiver: Receiver) -> dict[str, Any]:
 
 
 def test_from_a_scanner_s_burst_to_a_handoff_and_to_silence(
-    workspace: Workspace, receiver: Receiver
+    workspace: Workspace, receiver: Receiver, post: Post
 ) -> None:
     begun = datetime.now(UTC) - timedelta(hours=1)
     rule = {"to": "webhook", "url": receiver.url, "pause_colleagues": True}
@@ -121,13 +144,14 @@ def test_from_a_scanner_s_burst_to_a_handoff_and_to_silence(
     run(workspace, begun)
     run(workspace, begun + timedelta(seconds=1))
     ann, colleague, other = (leads(workspace)[f"lead{n}"] for n in (1, 2, 3))
-    intro, nudge = links(workspace, ann, "intro"), links(workspace, ann, "nudge")
+    (intro, seen), (nudge, _) = map(links, post.to("lead1"))
     settled = datetime.now(UTC) + timedelta(minutes=10)
 
     with (
         running(workspace.settings) as address,
         httpx.Client(base_url=address, headers={"User-Agent": BROWSER}, trust_env=False) as client,
     ):
+        assert client.get(seen).status_code == 200
         for link in (*intro, *nudge):
             assert client.get(link).status_code == 302
     engage(workspace, lambda: settled)
@@ -146,11 +170,11 @@ def test_from_a_scanner_s_burst_to_a_handoff_and_to_silence(
         assert told["lead"]["lead_id"] == ann
         assert told["reason"] == "clicked in 2 steps"
 
-        found = re.search(r"/u/[\w.-]+", message_to(workspace, "lead3")["List-Unsubscribe"])
+        found = re.search(r"/u/[\w.-]+", post.to("lead3")[0]["List-Unsubscribe"])
         assert found is not None
         assert client.post(found[0], data={"List-Unsubscribe": "One-Click"}).status_code == 200
 
-    message_id = str(message_to(workspace, "lead1")["Message-ID"])
+    message_id = str(post.to("lead1")[0]["Message-ID"])
     inbox = workspace.settings.home / "Maildir" / "new"
     (inbox / "1.1.host").write_bytes(letter(In_Reply_To=message_id))
     assert listen(workspace, settled).figures == {"reply": 1}
@@ -168,3 +192,4 @@ def test_from_a_scanner_s_burst_to_a_handoff_and_to_silence(
     with workspace.database.read() as connection:
         assert [row["lead_id"] for row in list_handoffs(connection, "spring")] == [ann]
     assert len(receiver.got) == 1
+    assert [len(post.to(f"lead{n}")) for n in (1, 2, 3)] == [2, 2, 2]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from aicmo_dagster.errors import AicmoError, BadInput
-from aicmo_dagster.settings import Dkim, Settings, host_name, load_settings
+from aicmo_dagster.settings import SECRETS, Dkim, Settings, host_name, load_settings
 
 OURS = [
     *("AICMO_HOME", "AICMO_DATABASE_URL", "AICMO_SMTP_URL", "AICMO_PUBLIC_URL"),
@@ -237,3 +237,48 @@ def test_how_many_requests_at_once_is_a_setting(folder: Path) -> None:
 def test_a_number_of_requests_that_cannot_be_is_refused(folder: Path, given: str) -> None:
     with pytest.raises(BadInput, match=r"AICMO_APOLLO_AT_ONCE.*from 1 to 32"):
         load_settings({"AICMO_HOME": str(folder), "AICMO_APOLLO_AT_ONCE": given})
+
+
+def test_where_dagster_is_reached_is_a_setting(folder: Path) -> None:
+    settings = load_settings({"AICMO_HOME": str(folder), "AICMO_DAGSTER_URL": "https://d.example/"})
+
+    assert settings.dagster_url == "https://d.example"
+    assert load_settings(settings.process_environment()) == settings
+    assert load_settings({}).dagster_url == "http://127.0.0.1:3000"
+
+
+def test_a_secret_may_stand_in_a_file(folder: Path) -> None:
+    (folder / "url").write_text("postgresql://user:word@db.example/aicmo\n", encoding="utf-8")
+    settings = load_settings({"AICMO_DATABASE_URL_FILE": str(folder / "url")})
+
+    assert settings.database_url == "postgresql://user:word@db.example/aicmo"
+    assert load_settings(settings.process_environment()) == settings
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_every_secret_is_read_from_its_file(folder: Path, name: str) -> None:
+    (folder / "secret").write_text("whsec_" + "A" * 32, encoding="utf-8")
+    exported = load_settings({f"{name}_FILE": str(folder / "secret")}).process_environment()
+
+    assert exported[name] == "whsec_" + "A" * 32
+
+
+@pytest.mark.parametrize("content", [b"", b" \n", b"\xff", None])
+def test_a_secret_s_file_without_a_secret_is_refused(folder: Path, content: bytes | None) -> None:
+    if content is not None:
+        (folder / "secret").write_bytes(content)
+    with pytest.raises(BadInput, match=r"AICMO_SECRET_KEY_FILE: .* empty or cannot be read"):
+        load_settings({"AICMO_SECRET_KEY_FILE": str(folder / "secret")})
+
+
+def test_a_secret_given_twice_is_refused_and_not_quoted(folder: Path) -> None:
+    both = {"AICMO_SECRET_KEY": "hush", "AICMO_SECRET_KEY_FILE": "secret"}
+    with pytest.raises(BadInput, match="AICMO_SECRET_KEY as well; expected one of the two") as told:
+        load_settings(both)
+    assert "hush" not in str(told.value)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "many", "1.5"])
+def test_limits_that_are_no_limits_are_refused(folder: Path, text: str) -> None:
+    with pytest.raises(BadInput, match=r"AICMO_DATABASE_CONNECTIONS: found .* 1 or more"):
+        load_settings({"AICMO_DATABASE_CONNECTIONS": text})

@@ -1,4 +1,4 @@
-"""Dagster's web UI as `aicmo dev` serves it, in a real browser."""
+"""Everything as `aicmo dev` serves it: Dagster's web UI in a real browser, the API over HTTP."""
 
 import json
 import os
@@ -10,12 +10,16 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import httpx
 import psutil
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from aicmo_dagster.api.service import BASE
 from aicmo_dagster.cli.demo import SAMPLE
 from aicmo_dagster.domain.schemas import STAGES
 from aicmo_dagster_tests.outcomes import SOURCE, outcomes_csv
@@ -32,10 +36,17 @@ QUIET = [
     "--disable-component-update",
     "--disable-sync",
 ]
+KEY = "nordic-revops"
 PATIENCE = 60_000
 """Milliseconds that the slowest of small machines may take for a page."""
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+
+@dataclass(frozen=True)
+class Served:
+    """Where the web UI and the API are."""
+
+    ui: str
+    api: str
 
 
 @pytest.fixture(scope="module")
@@ -51,21 +62,22 @@ def environment(home: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def served(home: Path, environment: dict[str, str]) -> Iterator[str]:
-    """The address of a web UI with the sample campaign applied; everything stops at the end."""
+def served(home: Path, environment: dict[str, str]) -> Iterator[Served]:
+    """All of it, with the sample campaign applied; everything stops at the end."""
     apply = [*AICMO, "campaign", "apply", str(SAMPLE)]
     subprocess.run(apply, env=environment, check=True, capture_output=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port, api_port = _free_port(), _free_port()
     with (home / "dev.log").open("wb") as log:
         dev = subprocess.Popen(
-            [*AICMO, "dev", "--port", port], env=environment, stdout=log, stderr=subprocess.STDOUT
+            [*AICMO, "dev", "--port", port, "--api-port", api_port],
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
         )
         address = f"http://127.0.0.1:{port}"
         _wait_until_served(dev, address, home / "dev.log")
         children = psutil.Process(dev.pid).children(recursive=True)
-        yield address
+        yield Served(address, f"http://127.0.0.1:{api_port}")
         dev.send_signal(signal.SIGTERM)
         time.sleep(0.2)
         dev.send_signal(signal.SIGTERM)
@@ -76,6 +88,8 @@ def served(home: Path, environment: dict[str, str]) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine")
     with sync_playwright() as playwright:
         yield playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
 
@@ -89,18 +103,18 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 def test_a_partition_is_materialised_from_the_graph(
-    served: str, page: Page, tmp_path: Path
+    served: Served, page: Page, tmp_path: Path
 ) -> None:
-    page.goto(f"{served}/locations/aicmo_dagster/jobs/full_pipeline_job")
+    page.goto(f"{served.ui}/locations/aicmo_dagster/jobs/full_pipeline_job")
     page.get_by_role("button", name="Materialize all").click()
     page.get_by_role("button", name="All", exact=True).click()
     page.get_by_role("button", name="Launch 1 run").click()
     expect(page.get_by_text("Launch runs to materialize")).to_be_hidden(timeout=PATIENCE)
-    page.goto(f"{served}/runs")
+    page.goto(f"{served.ui}/runs")
     expect(page.get_by_text("Success", exact=True)).to_be_visible(timeout=PATIENCE)
-    page.goto(f"{served}/assets/nurture_sends?view=events")
+    page.goto(f"{served.ui}/assets/nurture_sends?view=events")
     expect(page.get_by_text("the sender's cap is reached")).to_be_visible(timeout=PATIENCE)
-    page.goto(f"{served}/asset-groups")
+    page.goto(f"{served.ui}/asset-groups")
     places = [_place_in_graph(page, stage) for stage in STAGES]
     screenshot = tmp_path / "graph.png"
     page.screenshot(path=screenshot)
@@ -110,7 +124,7 @@ def test_a_partition_is_materialised_from_the_graph(
 
 
 def test_the_card_of_a_model_and_the_scores_are_shown_with_their_pictures(
-    served: str, page: Page, home: Path, environment: dict[str, str], tmp_path: Path
+    served: Served, page: Page, home: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
     _apply_outcomes(home)
     for command in (
@@ -125,7 +139,7 @@ def test_the_card_of_a_model_and_the_scores_are_shown_with_their_pictures(
         ("score_model", ["Expected and observed share won", "Mean absolute contribution"]),
         ("scored_leads", ["Leads by score", "Leads by band"]),
     ):
-        page.goto(f"{served}/assets/{asset}?view=partitions&partition=learned")
+        page.goto(f"{served.ui}/assets/{asset}?view=partitions&partition=learned")
         for position, title in enumerate(titles):
             page.get_by_text("[Show Markdown]").nth(position).click()
             picture = page.locator(f'img[alt^="{title}"]')
@@ -133,6 +147,64 @@ def test_the_card_of_a_model_and_the_scores_are_shown_with_their_pictures(
             assert picture.evaluate("image => image.naturalWidth") > 100
             page.screenshot(path=tmp_path / f"{asset}-{position}.png")
             page.get_by_role("button", name="Close", exact=True).last.click()
+
+
+def test_a_run_is_started_watched_and_cancelled_over_the_api(
+    served: Served, environment: dict[str, str]
+) -> None:
+    create = [*AICMO, "token", "create", "--role", "operator", "--json"]
+    made = subprocess.run(create, env=environment, check=True, capture_output=True)
+    headers = {"Authorization": f"Bearer {json.loads(made.stdout)['token']}"}
+    with httpx.Client(base_url=served.api + BASE, headers=headers, trust_env=False) as api:
+        execute = f"/campaigns/{KEY}/execute"
+        keyed = {"Idempotency-Key": "browser"}
+        started = _started(api, f"{execute}/full-pipeline", keyed)
+        refused = api.post(f"{execute}/score", timeout=PATIENCE / 1000)
+        assert (refused.status_code, refused.json()["run_id"]) == (409, started["run_id"])
+        run = _ended(api, started["run_id"])
+        assert (run["state"], run["progress"]) == ("finished", 1)
+        assert [each["stage"] for each in run["stages"]] == list(STAGES)
+        again = api.post(f"{execute}/full-pipeline", headers=keyed, timeout=PATIENCE / 1000)
+        assert (again.status_code, again.json()["run_id"]) == (202, started["run_id"])
+        stages = api.get(f"/campaigns/{KEY}/status").json()["stages"]
+        assert {each["succeeded_in"] for each in stages} == {started["run_id"]}
+        assert all(each["fresh"] for each in stages)
+        queued = _started(api, f"{execute}/harvest", {})
+        _cancel(api, queued["run_id"])
+        assert _ended(api, queued["run_id"])["state"] == "canceled"
+        assert api.get("/health").json()["checks"]["scheduler"]["state"] == "pass"
+        assert api.get("/health").json()["checks"]["dagster"]["state"] == "pass"
+
+
+def _started(api: httpx.Client, path: str, headers: dict[str, str]) -> Any:
+    """A run that the API has started, once nothing else of the campaign goes."""
+    for _ in range(300):
+        answer = api.post(path, headers=headers, timeout=PATIENCE / 1000)
+        if answer.status_code == 202:
+            return answer.json()
+        assert answer.status_code == 409, answer.text
+        time.sleep(0.2)
+    pytest.fail(answer.text)
+
+
+def _cancel(api: httpx.Client, run_id: str) -> None:
+    """The run ends early; while it is just being started, Dagster cannot be told so."""
+    for _ in range(100):
+        answer = api.post(f"/runs/{run_id}/cancel")
+        if answer.status_code == 202:
+            return
+        assert answer.status_code == 409, answer.text
+        time.sleep(0.1)
+    pytest.fail(answer.text)
+
+
+def _ended(api: httpx.Client, run_id: str) -> Any:
+    for _ in range(300):
+        run = api.get(f"/runs/{run_id}", timeout=PATIENCE / 1000).json()
+        if run["ended_at"] and run["state"] in ("finished", "failed", "canceled"):
+            return run
+        time.sleep(0.2)
+    pytest.fail(str(run))
 
 
 def _apply_outcomes(home: Path) -> None:
@@ -149,6 +221,12 @@ def _place_in_graph(page: Page, stage: str) -> tuple[float, float]:
     box = name.bounding_box()
     assert box is not None
     return box["x"], box["y"]
+
+
+def _free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
 
 
 def _wait_until_served(dev: subprocess.Popen[bytes], address: str, log: Path) -> None:

@@ -1,21 +1,23 @@
 """`aicmo campaign`: checking, applying, listing and archiving campaign documents."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.table import Table
 
+from aicmo_dagster.cli.lifecycle import migrate, pause, resume
 from aicmo_dagster.defs.partitions import register_campaign
 from aicmo_dagster.defs.runs import open_instance
 from aicmo_dagster.errors import AicmoError, BadInput, Problem
 from aicmo_dagster.mail.dns import Dns
 from aicmo_dagster.settings import Settings, load_settings
 from aicmo_dagster.sources.campaign_files import CampaignFile, read_campaign_file
+from aicmo_dagster.stages.freshness import span
 from aicmo_dagster.stages.rehearsal import fault_texts, rehearse_file
-from aicmo_dagster.stages.status import Status, status
+from aicmo_dagster.stages.status import JobStatus, Status, scheduled_jobs, status
 from aicmo_dagster.stages.summary import dispositions
 from aicmo_dagster.stages.workspace import Workspace, open_workspace
 from aicmo_dagster.store.campaigns import apply_campaign, archive_campaign, list_campaigns
@@ -25,7 +27,11 @@ FILES = click.argument("files", nargs=-1, required=True, type=click.Path(path_ty
 
 @click.group()
 def campaign() -> None:
-    """Check, apply, list, show and archive campaigns."""
+    """Check, apply, list, show, pause, resume, migrate and archive campaigns."""
+
+
+for _command in (pause, resume, migrate):
+    campaign.add_command(_command)
 
 
 @campaign.command()
@@ -40,8 +46,9 @@ def check(files: tuple[Path, ...], rehearse: bool) -> None:
         raise BadInput(*problems)
     if rehearse:
         _rehearse(documents, settings)
-    for path, _ in documents:
+    for path, document in documents:
         click.echo(f"{path}: in order")
+        _print_schedule(scheduled_jobs(document.campaign.schedule, datetime.now(UTC)))
 
 
 @campaign.command()
@@ -113,22 +120,27 @@ def print_status(standing: Status) -> None:
     for part in standing.stages:
         done = part.state.succeeded_at if part.state else None
         line = f"  {part.stage:<24}" + (f"done {done:%Y-%m-%d %H:%M} UTC" if done else "never done")
+        if part.fresh_until and not part.late_by:
+            line += f", fresh until {part.fresh_until:%Y-%m-%d %H:%M} UTC"
         if part.late_by:
-            line += f", late by {_span(part.late_by)}"
+            line += f", late by {span(part.late_by)}"
         if part.state and part.state.has_failed:
             line += f", failed {part.state.failed_at:%Y-%m-%d %H:%M} UTC: {part.state.failure}"
         click.echo(line)
-    for job in standing.jobs:
-        due = ", ".join(f"{at:%a %Y-%m-%d %H:%M %Z}" for at in job.next_ticks)
-        click.echo(f"  {job.job}: {job.words} ({job.cron}); next {due or 'never, it is off'}")
+    _print_schedule(standing.jobs)
+    for incident in standing.incidents:
+        begun = f"{incident.opened_at:%Y-%m-%d %H:%M} UTC"
+        click.echo(f"  {incident.kind} since {begun}: {incident.reason}")
     for tick in standing.ticks:
         reason = f": {tick.reason}" if tick.reason else ""
         click.echo(f"  {tick.job} of {tick.due_at:%Y-%m-%d %H:%M} UTC {tick.state}{reason}")
 
 
-def _span(length: timedelta) -> str:
-    hours, rest = divmod(int(length.total_seconds()), 3600)
-    return f"{hours} h {rest // 60} min"
+def _print_schedule(jobs: list[JobStatus]) -> None:
+    """Each job's cron in words, and its next instants."""
+    for job in jobs:
+        due = ", ".join(f"{at:%a %Y-%m-%d %H:%M %Z}" for at in job.next_ticks)
+        click.echo(f"  {job.job}: {job.words} ({job.cron}); next {due or 'never, it is off'}")
 
 
 def apply_document(workspace: Workspace, document: CampaignFile) -> str:

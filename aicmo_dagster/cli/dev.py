@@ -1,4 +1,4 @@
-"""`aicmo dev`: Dagster's code server, web server and daemon together, stopped together."""
+"""`aicmo dev`: Dagster's code server, web server and daemon, and the API; stopped together."""
 
 import os
 import signal
@@ -6,28 +6,37 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import click
 from ruamel.yaml import YAML
 
-from aicmo_dagster.defs.runs import prepare_dagster_home
+from aicmo_dagster.api.service import BASE
 from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.settings import CODE_LOCATION, Settings, load_settings
+from aicmo_dagster.stages.dagster_home import prepare_dagster_home
 from aicmo_dagster.stages.workspace import open_workspace
 
 LOCALHOST = "127.0.0.1"
+EVERYWHERE = ("0.0.0.0", "::", "")
 STOP_SECONDS = 20
 
 Process = subprocess.Popen[bytes]
 
 
 @click.command()
-@click.option("--host", default=LOCALHOST, show_default=True, help="Where the web UI listens.")
+@click.option("--host", default=LOCALHOST, show_default=True, help="Where both listen.")
 @click.option("--port", default=3000, show_default=True, help="Where the web UI listens.")
-def dev(host: str, port: int) -> None:
-    """Run the Dagster web UI and daemon; state is kept in AICMO_HOME; Ctrl-C stops both."""
-    settings = load_settings()
+@click.option("--api-port", default=8000, show_default=True, help="Where the API listens.")
+def dev(host: str, port: int, api_port: int) -> None:
+    """Run Dagster's web UI and daemon, and the API; state is kept in AICMO_HOME.
+
+    Ctrl-C stops all of them.
+    """
+    reached = LOCALHOST if host in EVERYWHERE else host
+    settings = replace(load_settings(), dagster_url=f"http://{reached}:{port}")
     prepare_dagster_home(settings)
     with open_workspace(settings):
         pass
@@ -36,16 +45,34 @@ def dev(host: str, port: int) -> None:
     try:
         workspace = _start_code_server(settings, processes)
         for module, *arguments in (
-            ("dagster_webserver", "-h", host, "-p", str(port)),
-            ("dagster._daemon", "run"),
+            ("dagster_webserver", "-h", host, "-p", str(port), "-w", str(workspace)),
+            ("dagster._daemon", "run", "-w", str(workspace)),
+            ("aicmo_dagster.cli.main", "api", "--host", host, "--port", str(api_port)),
         ):
-            processes.append(_start(settings, module, *arguments, "-w", str(workspace)))
-        click.echo(f"Web UI: http://{host}:{port}    state: {settings.home}    Ctrl-C stops")
+            processes.append(_start(settings, module, *arguments))
+        for one in (port, api_port):
+            _wait_until_listening(reached, one, processes)
+        _tell(settings, f"http://{reached}:{api_port}")
         _wait(processes)
     except KeyboardInterrupt:
         click.echo("stopping")
     finally:
         _stop(processes)
+
+
+def _tell(settings: Settings, api: str) -> None:
+    """What runs where."""
+    for name, where in (
+        ("Web UI", settings.dagster_url),
+        ("REST API", f"{api}{BASE}"),
+        ("its description", f"{api}/openapi.json"),
+        ("metrics", f"{api}/metrics"),
+        ("is it alive", f"{api}/health/live"),
+        ("state", settings.home),
+        ("a token", "aicmo token create --role admin"),
+        ("to stop", "Ctrl-C"),
+    ):
+        click.echo(f"{name:<16}{where}")
 
 
 def _start_code_server(settings: Settings, processes: list[Process]) -> Path:
@@ -67,15 +94,21 @@ def _start_code_server(settings: Settings, processes: list[Process]) -> Path:
     workspace = settings.dagster_home / "workspace.yaml"
     with workspace.open("w", encoding="utf-8") as file:
         YAML().dump({"load_from": [{"grpc_server": server}]}, file)
-    while not _listens(port):
-        _fail_if_ended(processes)
-        time.sleep(0.1)
+    _wait_until_listening(LOCALHOST, port, processes)
     return workspace
 
 
-def _listens(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex((LOCALHOST, port)) == 0
+def _wait_until_listening(host: str, port: int, processes: list[Process]) -> None:
+    """Something listens there.
+
+    Raises:
+        AicmoError: If one of the processes has ended meanwhile.
+    """
+    while True:
+        _fail_if_ended(processes)
+        with suppress(OSError), socket.create_connection((host, port), timeout=1):
+            return
+        time.sleep(0.1)
 
 
 def _start(settings: Settings, module: str, *arguments: str) -> Process:
@@ -95,9 +128,7 @@ def _wait(processes: list[Process]) -> None:
 def _fail_if_ended(processes: list[Process]) -> None:
     for process in processes:
         if process.poll() is not None:
-            raise AicmoError(
-                f"a part of Dagster ended with code {process.returncode}; its output is above"
-            )
+            raise AicmoError(f"a part ended with code {process.returncode}; its output is above")
 
 
 def _stop(processes: list[Process]) -> None:

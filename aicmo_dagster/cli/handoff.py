@@ -7,7 +7,8 @@ from getpass import getuser
 import click
 
 from aicmo_dagster.settings import load_settings
-from aicmo_dagster.stages.workspace import open_workspace
+from aicmo_dagster.stages import escalate
+from aicmo_dagster.stages.workspace import Workspace, open_workspace
 from aicmo_dagster.store import handoffs
 from aicmo_dagster.store.leads import find_lead
 
@@ -34,7 +35,7 @@ def list_(key: str, state: str | None, as_json: bool) -> None:
         taken = f"taken up by {row['acknowledged_by']}" if row["acknowledged_by"] else ""
         told = " ".join(filter(None, (row["error"], taken)))
         click.echo(
-            f"{row['lead_id']}  {row['state']:<10} {row['destination']:<8} "
+            f"{row['key']}  {row['lead_id']}  {row['state']:<10} {row['destination']:<8} "
             f"{row['created_at']:%Y-%m-%d %H:%M} UTC  {row['reason']}  {told}".rstrip()
         )
 
@@ -56,13 +57,29 @@ def resend(key: str, lead: str) -> None:
 @click.option("--by", "who", default=getuser, show_default="you", help="Who has taken it up.")
 def acknowledge(key: str, lead: str, who: str) -> None:
     """Say that LEAD was taken up, so that nobody is reminded of it."""
-    with open_workspace(load_settings()) as workspace, workspace.database.write() as connection:
-        lead_id = find_lead(connection, key, lead)
-        handoffs.acknowledge(connection, key, lead_id, who, datetime.now(UTC))
-    click.echo(f"{lead_id}: taken up")
+    with open_workspace(load_settings()) as workspace:
+        with workspace.database.read() as connection:
+            lead_id = find_lead(connection, key, lead)
+        _acknowledge(workspace, key, lead_id, who)
+
+
+@handoff.command()
+@click.argument("handoff_id", metavar="ID")
+@click.option("--by", "who", default=getuser, show_default="you", help="Who has taken it up.")
+def ack(handoff_id: str, who: str) -> None:
+    """Say that the handoff ID was taken up: the id that its webhook and its reminders carry."""
+    with open_workspace(load_settings()) as workspace:
+        with workspace.database.read() as connection:
+            key, lead_id = handoffs.find_handoff(connection, handoff_id)
+        _acknowledge(workspace, key, lead_id, who)
 
 
 @handoff.command()
 def secret() -> None:
     """Print what webhooks are signed with, for their receiver (Standard Webhooks)."""
     click.echo(load_settings().webhook_secret())
+
+
+def _acknowledge(workspace: Workspace, key: str, lead_id: str, who: str) -> None:
+    first = escalate.acknowledge(workspace, key, lead_id, by=who, now=datetime.now(UTC))
+    click.echo(f"{lead_id}: {'taken up' if first else 'was taken up before'}")

@@ -3,17 +3,18 @@
 import json
 from datetime import UTC, datetime
 from getpass import getuser
-from typing import Literal
 
 import click
 
 from aicmo_dagster.domain.scoring.explanation import Explanation
-from aicmo_dagster.domain.tokens import address_key, domain_key, normal_address, valid_address
-from aicmo_dagster.errors import BadInput, Problem
+from aicmo_dagster.domain.tokens import suppression_key
 from aicmo_dagster.settings import load_settings
 from aicmo_dagster.stages.explain import Account, explain_lead
 from aicmo_dagster.stages.workspace import open_workspace
 from aicmo_dagster.store.suppressions import suppress as store_suppression
+
+FAMILY_NAMES = {"data_quality": "how much is known", "custom": "the campaign's own columns"}
+"""Of families whose own name says too little."""
 
 
 @click.command()
@@ -37,21 +38,10 @@ def explain(key: str, lead: str, as_json: bool) -> None:
 def suppress(target: str, reason: str, who: str) -> None:
     """Never write to TARGET again, an address or a whole domain, in any campaign."""
     settings = load_settings()
-    kind, key = _suppression(target, settings.secret_key())
+    kind, key = suppression_key(settings.secret_key(), target, "TARGET")
     with open_workspace(settings) as workspace, workspace.database.write() as connection:
         new = store_suppression(connection, kind, key, reason, who, datetime.now(UTC))
     click.echo(f"{kind} suppressed" if new else f"{kind} was suppressed already")
-
-
-def _suppression(target: str, secret_key: bytes) -> tuple[Literal["address", "domain"], str]:
-    """What `target` names, and the keyed hash of it, spelled as leads spell it."""
-    address, domain = target.strip(), target.strip().removeprefix("@")
-    if valid_address(address):
-        return "address", address_key(secret_key, normal_address(address))
-    if valid_address(probe := f"anyone@{domain}"):
-        return "domain", domain_key(secret_key, normal_address(probe).partition("@")[2])
-    expected = "an address, or a domain such as acme.example"
-    raise BadInput(Problem("TARGET", "", "text that is neither", expected))
 
 
 def _print_score(score: Explanation) -> None:
@@ -65,7 +55,7 @@ def _print_score(score: Explanation) -> None:
     if score.note:
         click.echo(f"  {score.note}")
     for family, sum_ in score.families.items():
-        click.echo(f"{sum_:+10.2f}  {family}")
+        click.echo(f"{sum_:+10.2f}  {FAMILY_NAMES.get(family, family)}")
     for heading, reasons in (("raised by", score.raised), ("lowered by", score.lowered)):
         for reason in reasons:
             click.echo(f"  {heading} {abs(reason.contribution):.2f}: {reason.text}")

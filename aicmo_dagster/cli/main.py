@@ -18,11 +18,18 @@ COMMANDS = {
     "overrides": ("aicmo_dagster.cli.overrides", "overrides"),
     "suppress": ("aicmo_dagster.cli.leads", "suppress"),
     "export": ("aicmo_dagster.cli.export", "export"),
+    "simulate": ("aicmo_dagster.cli.simulate", "simulate"),
     "model": ("aicmo_dagster.cli.model", "model"),
     "erase": ("aicmo_dagster.cli.erase", "erase"),
     "handoff": ("aicmo_dagster.cli.handoff", "handoff"),
+    "token": ("aicmo_dagster.cli.token", "token"),
+    "unknown": ("aicmo_dagster.cli.unknown", "unknown"),
+    "migrate-from": ("aicmo_dagster.cli.relocate", "migrate_from"),
+    "restored": ("aicmo_dagster.cli.relocate", "restored"),
     "api": ("aicmo_dagster.cli.api", "api"),
     "dev": ("aicmo_dagster.cli.dev", "dev"),
+    "hook": ("aicmo_dagster.cli.hook", "hook"),
+    "doctor": ("aicmo_dagster.cli.doctor", "doctor"),
 }
 """Command to its module and name; a module is imported when its command is used."""
 
@@ -82,3 +89,7 @@ def invoke(arguments: list[str]) -> int:
         )
         Console(stderr=True).print(text, markup=False, soft_wrap=True)
         return 1
+
+
+if __name__ == "__main__":
+    main()

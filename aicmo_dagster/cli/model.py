@@ -10,13 +10,14 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from aicmo_dagster.cli.rehearse import print_comparison
 from aicmo_dagster.definitions import defs
 from aicmo_dagster.defs.models import train_campaign
 from aicmo_dagster.defs.partitions import register_campaign
 from aicmo_dagster.defs.runs import open_instance
 from aicmo_dagster.errors import RunFailed
 from aicmo_dagster.settings import load_settings
-from aicmo_dagster.stages.score import Comparison, compare_scores
+from aicmo_dagster.stages.score import compare_scores
 from aicmo_dagster.stages.workspace import open_workspace
 from aicmo_dagster.store.database import take_turn
 from aicmo_dagster.store.models import (
@@ -99,7 +100,7 @@ def compare(key: str, version: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(asdict(found)))
     else:
-        _print_comparison(found)
+        print_comparison(found)
 
 
 @model.command("promote")
@@ -148,16 +149,3 @@ def _facts(row: StoredModel) -> dict[str, Any]:
 
 def _interval(figure: list[float] | None) -> str:
     return "" if figure is None else f"{figure[0]:.3f} ({figure[1]:.3f} to {figure[2]:.3f})"
-
-
-def _print_comparison(found: Comparison) -> None:
-    click.echo(f"{found.leads} leads of {found.campaign}, threshold {found.threshold:g}")
-    click.echo(f"{found.above_now:>8} reach it with {found.now}")
-    click.echo(f"{found.above_then:>8} would with {found.then}")
-    click.echo(f"{found.over:>8} would move over it, {found.under} would fall below it")
-    bands = sorted({*found.bands, *(to for row in found.bands.values() for to in row)})
-    table = Table("band now", *(f"then {band}" for band in bands), box=None)
-    for band in bands:
-        counts = found.bands.get(band, {})
-        table.add_row(band, *(str(counts.get(to, 0)) for to in bands))
-    Console().print(table)

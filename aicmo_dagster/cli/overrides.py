@@ -5,16 +5,16 @@ from datetime import UTC, datetime
 from getpass import getuser
 
 import click
-import sqlalchemy as sa
 
-from aicmo_dagster.domain.campaigns import Campaign
+from aicmo_dagster.cli.lifecycle import MODE, show_modes
+from aicmo_dagster.domain.nurture.lifecycle import Mode
 from aicmo_dagster.errors import BadInput, Problem
 from aicmo_dagster.settings import load_settings
-from aicmo_dagster.stages.workspace import open_workspace
+from aicmo_dagster.stages import lifecycle
+from aicmo_dagster.stages.overriding import decide, require_action
+from aicmo_dagster.stages.workspace import Workspace, open_workspace
 from aicmo_dagster.store.leads import find_lead
-from aicmo_dagster.store.overrides import KINDS, add_override, list_overrides, withdraw
-
-ACTIONS = ("qualify", "reject", "pause", "resume")
+from aicmo_dagster.store.overrides import list_overrides
 
 
 @click.command()
@@ -24,26 +24,30 @@ ACTIONS = ("qualify", "reject", "pause", "resume")
 @click.option("--reason", required=True, help="Why, for everyone who asks later.")
 @click.option("--by", "who", default=getuser, show_default="you", help="Who decides.")
 @click.option("--until", default="", help="When it ends (ISO 8601 with an offset); else never.")
-def override(key: str, lead: str, action: str, reason: str, who: str, until: str) -> None:
+@MODE
+def override(
+    key: str, lead: str, action: str, reason: str, who: str, until: str, mode: Mode | None
+) -> None:
     """Decide about LEAD by hand; it outlives every re-run, until it ends or is withdrawn.
 
     ACTION is one of: qualify or reject, whatever the rules say; route:SEQUENCE, which moves the
     lead there before its first message and within the capacity; pause, which holds its mail, and
-    resume; withdraw, which takes back all of that, or withdraw:verdict, :route or :pace a part.
+    resume, which with --mode says what becomes of what came due meanwhile; withdraw, which takes
+    back all of that, or withdraw:verdict, :route or :pace a part.
     """
     now = datetime.now(UTC)
     ends = _end(until, now)
     with open_workspace(load_settings()) as workspace:
         campaign = workspace.campaign(key).campaign
-        _check_action(action, campaign)
+        require_action(campaign, action, "ACTION")
+        if mode:
+            _resume(workspace, key, lead, action, reason, who, mode, now)
+            return
         with workspace.database.write() as connection:
             lead_id = find_lead(connection, key, lead)
-            if action.startswith("withdraw"):
-                count = _withdraw(connection, key, lead_id, action, now)
-                click.echo(f"{lead_id}: {count} withdrawn, from the next run on")
-            else:
-                add_override(connection, key, lead_id, action, reason, who, now, ends)
-                click.echo(f"{lead_id}: {action}, from the next run on")
+            count = decide(connection, key, lead_id, action, reason, who, now, ends)
+    done = action if count is None else f"{count} withdrawn"
+    click.echo(f"{lead_id}: {done}, from the next run on")
 
 
 @click.command()
@@ -67,16 +71,24 @@ def overrides(key: str, ended: bool, as_json: bool) -> None:
     return None
 
 
-def _check_action(action: str, campaign: Campaign) -> None:
-    routes = [f"route:{route.sequence}" for route in campaign.routing.sequences]
-    allowed = [*ACTIONS, *routes, "withdraw", *(f"withdraw:{kind}" for kind in KINDS)]
-    if action not in allowed:
-        raise BadInput(Problem("ACTION", "", repr(action), f"one of: {', '.join(allowed)}"))
-
-
-def _withdraw(connection: sa.Connection, key: str, lead_id: str, action: str, now: datetime) -> int:
-    kinds = [action.removeprefix("withdraw:")] if ":" in action else KINDS
-    return sum(withdraw(connection, key, lead_id, kind, now) for kind in kinds)
+def _resume(
+    workspace: Workspace,
+    key: str,
+    lead: str,
+    action: str,
+    reason: str,
+    who: str,
+    mode: Mode,
+    now: datetime,
+) -> None:
+    """A lead goes on, after it is shown what each way to resume does to its sends."""
+    if action != "resume":
+        raise BadInput(Problem("--mode", "", repr(action), "the action 'resume'"))
+    with workspace.database.read() as connection:
+        lead_id = find_lead(connection, key, lead)
+    show_modes(lifecycle.preview_resume(workspace, key, now=now, lead_id=lead_id), mode)
+    changed = lifecycle.resume_lead(workspace, key, lead_id, mode, reason=reason, by=who, now=now)
+    click.echo(f"{lead_id}: resumed, {changed} sends changed")
 
 
 def _end(until: str, now: datetime) -> datetime | None:

@@ -1,7 +1,7 @@
 """`aicmo run KEY --to STAGE --dry-run`: what a run would decide, printed; nothing is written."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -20,9 +20,10 @@ from aicmo_dagster.stages.rehearse import (
     rehearse_qualification,
     rehearse_routing,
 )
+from aicmo_dagster.stages.score import Comparison, compare_scores
 from aicmo_dagster.stages.workspace import open_workspace
 
-REHEARSED = ("qualified_leads", "routed_leads")
+REHEARSED = ("scored_leads", "qualified_leads", "routed_leads")
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Asked:
     now: datetime
     dry_run: bool
     afresh: bool
+    model: str | None
 
 
 def rehearse(asked: Asked, *, as_json: bool) -> None:
@@ -44,18 +46,41 @@ def rehearse(asked: Asked, *, as_json: bool) -> None:
         BadInput: If that stage is not rehearsed, or the document is another campaign's.
     """
     document = _document(asked)
+    key, now, model = asked.key, asked.now, asked.model
     with open_workspace(load_settings()) as workspace:
+        if asked.stage == "scored_leads":
+            campaign = document or workspace.campaign(key).campaign
+            named = model or campaign.scoring.model
+            compared = compare_scores(workspace, key, named, now, document)
+            return _echo(asdict(compared)) if as_json else print_comparison(compared)
         if asked.stage == "qualified_leads":
-            judged = rehearse_qualification(workspace, asked.key, document, asked.now)
+            judged = rehearse_qualification(workspace, key, document, now, model=model)
             told = _qualification_document(judged)
             return _echo(told) if as_json else _print_qualification(judged)
-        routed = rehearse_routing(workspace, asked.key, document, asked.now, afresh=asked.afresh)
+        routed = rehearse_routing(workspace, key, document, now, afresh=asked.afresh, model=model)
     return _echo(_routing_document(routed)) if as_json else _print_routing(routed)
+
+
+def print_comparison(found: Comparison) -> None:
+    """What another model, or the scorecard, would change."""
+    click.echo(f"{found.leads} leads of {found.campaign}, threshold {found.threshold:g}")
+    click.echo(f"{found.above_now:>8} reach it with {found.now}")
+    click.echo(f"{found.above_then:>8} would with {found.then}; nothing was written")
+    over, under = len(found.over), len(found.under)
+    click.echo(f"{over:>8} would move over it, {under} would fall below it")
+    bands = sorted({*found.bands, *(to for row in found.bands.values() for to in row)})
+    table = Table("band now", *(f"then {band}" for band in bands), box=None)
+    for band in bands:
+        counts = found.bands.get(band, {})
+        table.add_row(band, *(str(counts.get(to, 0)) for to in bands))
+    Console().print(table)
 
 
 def _document(asked: Asked) -> Campaign | None:
     if not asked.dry_run:
-        raise BadInput(Problem("--document, --afresh", "", "no --dry-run", "--dry-run beside it"))
+        raise BadInput(
+            Problem("--document, --model, --afresh", "", "no --dry-run", "--dry-run beside it")
+        )
     if asked.stage not in REHEARSED:
         expected = f"one of: {', '.join(REHEARSED)}"
         raise BadInput(Problem("--to", "", f"{asked.stage} with --dry-run", expected))

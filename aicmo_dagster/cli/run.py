@@ -32,6 +32,7 @@ STAGE = click.Choice(STAGES)
     "--dry-run", is_flag=True, help="Tell who would come and go by --to, and change nothing."
 )
 @click.option("--document", type=click.Path(path_type=Path), help="Rehearse by this document.")
+@click.option("--model", help="Rehearse with scores by this version, 'scorecard' or 'auto'.")
 @click.option("--afresh", is_flag=True, help="Rehearse as if nobody were in a sequence yet.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def run(
@@ -41,14 +42,15 @@ def run(
     as_of: str,
     dry_run: bool,
     document: Path | None,
+    model: str | None,
     afresh: bool,
     as_json: bool,
 ) -> None:
     """Run the stages of campaign KEY, all of them unless told otherwise."""
     _check_instant(as_of)
-    if dry_run or document or afresh:
+    if dry_run or document or model or afresh:
         now = datetime.fromisoformat(as_of) if as_of else datetime.now(UTC)
-        asked = Asked(key, last, document, now, dry_run=dry_run, afresh=afresh)
+        asked = Asked(key, last, document, now, dry_run=dry_run, afresh=afresh, model=model)
         return rehearse(asked, as_json=as_json)
     return _run(key, selected_stages(first, last), as_of, as_json)
 

@@ -1,22 +1,17 @@
 """The five assets, each a thin shell over its stage. Not here: what a stage does (`stages`)."""
 
-import random
-import traceback
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from datetime import UTC, datetime
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import dagster as dg
 
 from aicmo_dagster.defs.columns import column_schema
+from aicmo_dagster.defs.in_turn import Metadata, Work, failure_of, log_done, run_campaigns, told
 from aicmo_dagster.defs.metadata import of_report
 from aicmo_dagster.defs.partitions import campaign_partitions
 from aicmo_dagster.defs.resources import Clock
 from aicmo_dagster.domain.schemas import STAGES
-from aicmo_dagster.errors import AicmoError
-from aicmo_dagster.stages.attempts import Attempt
-from aicmo_dagster.stages.faults import is_transient, wait_before
 from aicmo_dagster.stages.harvest import harvest
 from aicmo_dagster.stages.nurture import nurture
 from aicmo_dagster.stages.qualify import qualify_leads
@@ -35,16 +30,10 @@ STAGE_FUNCTIONS: dict[str, StageFunction] = {
     "nurture_sends": lambda workspace, key, clock: nurture(workspace, key, clock.now),
 }
 
-Metadata = Mapping[str, dg.MetadataValue]
-Context = dg.AssetExecutionContext | dg.OpExecutionContext
-
 OWNERS = ["team:revenue-operations"]
 
-RETRIES_TAG = "aicmo/retries"
-"""On a run: how often a step is tried again after a fault that may pass by itself."""
 
-
-def stage_arguments(stage: str, *, kinds: set[str]) -> dict[str, Any]:
+def stage_arguments(stage: str, *, kinds: set[str], pool: str) -> dict[str, Any]:
     """What all five assets have in common."""
     return {
         "name": stage,
@@ -52,11 +41,12 @@ def stage_arguments(stage: str, *, kinds: set[str]) -> dict[str, Any]:
         "group_name": "pipeline",
         "kinds": {"table", *kinds},
         "owners": OWNERS,
+        "pool": pool,
         "metadata": {"dagster/column_schema": column_schema(stage), "dagster/table_name": stage},
     }
 
 
-@dg.asset(**stage_arguments("raw_leads", kinds={"csv", "pandas"}))
+@dg.asset(**stage_arguments("raw_leads", kinds={"csv", "pandas"}, pool="providers"))
 def raw_leads(
     context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace], clock: Clock
 ) -> dg.MaterializeResult:
@@ -68,7 +58,10 @@ def raw_leads(
     return run_stage(context, workspace, clock)
 
 
-@dg.asset(**stage_arguments("scored_leads", kinds={"pandas"}), deps=[raw_leads, "score_model"])
+@dg.asset(
+    **stage_arguments("scored_leads", kinds={"pandas"}, pool="bulk_writes"),
+    deps=[raw_leads, "score_model"],
+)
 def scored_leads(
     context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace], clock: Clock
 ) -> dg.MaterializeResult:
@@ -76,7 +69,9 @@ def scored_leads(
     return run_stage(context, workspace, clock)
 
 
-@dg.asset(**stage_arguments("qualified_leads", kinds={"pandas"}), deps=[scored_leads])
+@dg.asset(
+    **stage_arguments("qualified_leads", kinds={"pandas"}, pool="bulk_writes"), deps=[scored_leads]
+)
 def qualified_leads(
     context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace], clock: Clock
 ) -> dg.MaterializeResult:
@@ -87,7 +82,9 @@ def qualified_leads(
     return run_stage(context, workspace, clock)
 
 
-@dg.asset(**stage_arguments("routed_leads", kinds={"pandas"}), deps=[qualified_leads])
+@dg.asset(
+    **stage_arguments("routed_leads", kinds={"pandas"}, pool="bulk_writes"), deps=[qualified_leads]
+)
 def routed_leads(
     context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace], clock: Clock
 ) -> dg.MaterializeResult:
@@ -95,7 +92,7 @@ def routed_leads(
     return run_stage(context, workspace, clock)
 
 
-@dg.asset(**stage_arguments("nurture_sends", kinds={"email"}), deps=[routed_leads])
+@dg.asset(**stage_arguments("nurture_sends", kinds={"email"}, pool="mail"), deps=[routed_leads])
 def nurture_sends(
     context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace], clock: Clock
 ) -> dg.MaterializeResult:
@@ -120,57 +117,27 @@ def run_stage(
     run right here, and only then the step fails.
     """
     stage = context.asset_key.to_user_string()
-    keys = list(context.partition_keys)
-    done, failures = run_campaigns(stage, keys, workspace, clock, context.run.run_id)
+    run_id = context.run.run_id
+    work = partial(stage_work, workspace=workspace, clock=clock)
+    done, failures = run_campaigns(work(stage), context.partition_keys, workspace, run_id)
     if not failures:
-        for key, metadata in done.items():
-            context.add_asset_metadata(metadata, partition_key=key)
-        return dg.MaterializeResult()
+        return told(context, done)
     log_done(context, stage, done)
     for later in _later_stages(context, stage):
-        done, failed_later = run_campaigns(later, list(done), workspace, clock, context.run.run_id)
+        done, failed_later = run_campaigns(work(later), list(done), workspace, run_id)
         log_done(context, later, done)
         failures |= failed_later
     raise failure_of(failures, context) from None
 
 
-def run_campaigns(
-    stage: str, keys: list[str], workspace: Workspace, clock: Clock, run_id: str
-) -> tuple[dict[str, Metadata], dict[str, Exception]]:
-    """The metadata of the campaigns that succeed, and the errors of those that fail."""
-    done: dict[str, Metadata] = {}
-    failures: dict[str, Exception] = {}
-    for key in keys:
-        attempt = Attempt(workspace, key, stage, run_id, begun_at=datetime.now(UTC))
-        try:
-            report = STAGE_FUNCTIONS[stage](workspace, key, clock)
-            done[key] = of_report(workspace, report, clock.now())
-            attempt.succeeded(report, datetime.now(UTC))
-        except Exception as error:  # the boundary: whatever it is, the next campaign has its turn
-            failures[key] = error
-            with suppress(Exception):  # the database may be what failed
-                attempt.failed(failure_text(error), datetime.now(UTC))
-    return done, failures
+def stage_work(stage: str, workspace: Workspace, clock: Clock) -> Work:
+    """What `stage` does for one campaign."""
 
+    def perform(key: str) -> tuple[Report, Metadata]:
+        report = STAGE_FUNCTIONS[stage](workspace, key, clock)
+        return report, of_report(workspace, report, clock.now())
 
-def failure_of(failures: Mapping[str, Exception], context: Context) -> Exception:
-    """What a step ends with: another try where each fault may pass by itself, else a failure.
-
-    Only runs that ask for it are tried again: whoever waits for a run wants to know now.
-    """
-    retry = context.retry_number + 1
-    retries = int(context.run.tags.get(RETRIES_TAG, "0"))
-    if retry <= retries and all(is_transient(error) for error in failures.values()):
-        return dg.RetryRequested(retries, seconds_to_wait=wait_before(retry, random.random()))
-    description = "\n".join(f"{key}: {failure_text(error)}" for key, error in failures.items())
-    codes = {e.exit_code if isinstance(e, AicmoError) else 1 for e in failures.values()}
-    return dg.Failure(description, metadata={"exit_code": min(codes)}, allow_retries=False)
-
-
-def log_done(context: Context, stage: str, done: Mapping[str, Metadata]) -> None:
-    """Each campaign that is done has its materialisation."""
-    for key, metadata in done.items():
-        context.log_event(dg.AssetMaterialization(stage, partition=key, metadata=metadata))
+    return Work(stage, perform)
 
 
 def _later_stages(context: dg.AssetExecutionContext, stage: str) -> list[str]:
@@ -178,14 +145,3 @@ def _later_stages(context: dg.AssetExecutionContext, stage: str) -> list[str]:
     selected = context.job_def.asset_layer.executable_asset_keys
     later = STAGES[STAGES.index(stage) + 1 :]
     return [name for name in later if dg.AssetKey(name) in selected]
-
-
-def failure_text(error: Exception) -> str:
-    """What may be logged of `error`: our own words, else its type and place.
-
-    The texts of others may quote a lead.
-    """
-    if isinstance(error, AicmoError):
-        return str(error)
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__} in {frame.name} ({frame.filename}, line {frame.lineno})"

@@ -9,7 +9,8 @@ from datetime import datetime
 import dagster as dg
 import pandas as pd
 
-from aicmo_dagster.defs.assets import OWNERS, failure_text, nurture_sends
+from aicmo_dagster.defs.assets import OWNERS, nurture_sends
+from aicmo_dagster.defs.in_turn import Metadata, Work, failure_text, materialise
 from aicmo_dagster.defs.metadata import table
 from aicmo_dagster.defs.partitions import campaign_partitions
 from aicmo_dagster.defs.resources import RESOURCES, Clock
@@ -18,7 +19,7 @@ from aicmo_dagster.stages.engage import engage, mark
 from aicmo_dagster.stages.graduate import graduate
 from aicmo_dagster.stages.hand_over import deliver_handoffs
 from aicmo_dagster.stages.judge import judge_engagement
-from aicmo_dagster.stages.listen import listen
+from aicmo_dagster.stages.listen import MOST_MESSAGES, listen
 from aicmo_dagster.stages.report import Report
 from aicmo_dagster.stages.workspace import Workspace
 
@@ -39,8 +40,7 @@ def engagement(
     context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace], clock: Clock
 ) -> None:
     """A verdict, human or machine, on every open and click; pending until it is settled."""
-    for key in context.partition_keys:
-        _tell(context, judge_engagement(workspace, key, clock.now()))
+    _run(judge_engagement, context, workspace, clock)
 
 
 @dg.asset(
@@ -54,8 +54,7 @@ def sales_handoffs(
     context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace], clock: Clock
 ) -> None:
     """Leads of real interest, handed to sales once and delivered until they have arrived."""
-    for key in context.partition_keys:
-        _tell(context, graduate(workspace, key, clock.now()))
+    _run(graduate, context, workspace, clock)
     deliver_handoffs(workspace, clock.now)
 
 
@@ -63,7 +62,7 @@ def sales_handoffs(
 def engage_campaigns(
     context: dg.OpExecutionContext, workspace: dg.ResourceParam[Workspace], clock: Clock
 ) -> None:
-    """Judges and graduates in every active campaign, then delivers what is due."""
+    """Judges and graduates in every active campaign, then delivers and escalates what is due."""
     reports, failures = engage(workspace, clock.now)
     for report in reports:
         if report.campaign:
@@ -73,7 +72,7 @@ def engage_campaigns(
                 )
             )
         elif report.rows_in:
-            context.log.info(f"handoffs: {report.figures} {report.reasons}")
+            context.log.info(f"{report.stage}: {report.figures} {report.reasons}")
     if failures:
         told = "\n".join(f"{key}: {failure_text(error)}" for key, error in failures.items())
         raise dg.Failure(told) from None
@@ -84,8 +83,11 @@ def read_inbound(
     context: dg.OpExecutionContext, workspace: dg.ResourceParam[Workspace], clock: Clock
 ) -> None:
     """Handles what arrived in the mailbox, each message once."""
-    report = listen(workspace, clock.now())
-    context.log.info(f"{report.rows_in} messages: {report.reasons}")
+    while True:
+        report = listen(workspace, clock.now())
+        context.log.info(f"{report.rows_in} messages: {report.reasons}")
+        if report.rows_in < MOST_MESSAGES:
+            return
 
 
 @dg.job(resource_defs=RESOURCES)
@@ -110,7 +112,8 @@ def engagement_sensor(
 ) -> dg.SensorResult | dg.SkipReason:
     """Starts a run when someone did something, or when the time has come to judge or retry."""
     found = mark(workspace, clock.now())
-    if found is not None and found == (context.cursor or "0"):
+    same = found is not None and found == (context.cursor or "0")
+    if same and _went_well(context.instance, engagement_job.name):
         return dg.SkipReason("nothing happened")
     return dg.SensorResult([dg.RunRequest()], cursor=found or context.cursor)
 
@@ -128,9 +131,16 @@ def inbound_sensor(
     if url is None:
         return dg.SkipReason("AICMO_INBOUND_URL is not set")
     found = open_mailbox(url).mark()
-    if found == context.cursor:
+    if found == context.cursor and _went_well(context.instance, inbound_job.name):
         return dg.SkipReason("no new mail")
     return dg.SensorResult([dg.RunRequest()], cursor=found)
+
+
+def _went_well(instance: dg.DagsterInstance, job: str) -> bool:
+    """Whether the last run of the job that ended did what there was to do."""
+    ended = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+    runs = instance.get_runs(dg.RunsFilter(job_name=job, statuses=ended), limit=1)
+    return not runs or runs[0].is_success
 
 
 ENGAGEMENT_ASSETS = [engagement, sales_handoffs]
@@ -138,8 +148,18 @@ ENGAGEMENT_JOBS = [engagement_job, inbound_job]
 ENGAGEMENT_SENSORS = [engagement_sensor, inbound_sensor]
 
 
-def _tell(context: dg.AssetExecutionContext, report: Report) -> None:
-    context.add_asset_metadata(_metadata(report), partition_key=report.campaign)
+def _run(
+    stage: Stage, context: dg.AssetExecutionContext, workspace: Workspace, clock: Clock
+) -> None:
+    """Runs `stage` for each campaign of the run; the failure of one is its own."""
+
+    def perform(key: str) -> tuple[Report, Metadata]:
+        report = stage(workspace, key, clock.now())
+        return report, _metadata(report)
+
+    # Not recorded: the job that does it for all campaigns each minute would fill the history.
+    work = Work(context.asset_key.to_user_string(), perform, recorded=False)
+    materialise(context, work, workspace)
 
 
 def _metadata(report: Report) -> dict[str, dg.MetadataValue]:

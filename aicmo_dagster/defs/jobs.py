@@ -4,18 +4,24 @@ from typing import Any
 
 import dagster as dg
 
-from aicmo_dagster.defs.assets import ASSETS, failure_of, log_done, run_campaigns
+from aicmo_dagster.defs.assets import ASSETS, stage_work
+from aicmo_dagster.defs.in_turn import failure_of, log_done, run_campaigns
 from aicmo_dagster.defs.resources import RESOURCES, Clock
 from aicmo_dagster.stages.workspace import Workspace
+
+LONG = {"aicmo/work": "long"}
+"""On runs that may take hours: the queue leaves slots for the others, however many these are."""
 
 lead_pipeline_job = dg.define_asset_job(
     "lead_pipeline_job",
     selection=dg.AssetSelection.assets(*ASSETS[:4]),
+    tags=LONG,
     description="Harvest, score, qualify and route the leads of a campaign; nobody is written to.",
 )
 full_pipeline_job = dg.define_asset_job(
     "full_pipeline_job",
     selection=dg.AssetSelection.assets(*ASSETS),
+    tags=LONG,
     description="All five stages of a campaign, from its sources to the mail that is due.",
 )
 nurture_job = dg.define_asset_job(
@@ -35,7 +41,7 @@ class SharedNurture(dg.Config):
     campaigns: list[str]
 
 
-@dg.op
+@dg.op(pool="mail")
 def nurture_campaigns(
     context: dg.OpExecutionContext,
     config: SharedNurture,
@@ -43,9 +49,9 @@ def nurture_campaigns(
     clock: Clock,
 ) -> None:
     """Sends what is due in each campaign; the failure of one is its own."""
-    stage = "nurture_sends"
-    done, failures = run_campaigns(stage, config.campaigns, workspace, clock, context.run.run_id)
-    log_done(context, stage, done)
+    work = stage_work("nurture_sends", workspace, clock)
+    done, failures = run_campaigns(work, config.campaigns, workspace, context.run.run_id)
+    log_done(context, work.stage, done)
     if failures:
         raise failure_of(failures, context) from None
 

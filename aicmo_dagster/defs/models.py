@@ -6,13 +6,16 @@ from datetime import datetime
 
 import dagster as dg
 
-from aicmo_dagster.defs.assets import OWNERS, Metadata, failure_text
+from aicmo_dagster.defs.assets import OWNERS
+from aicmo_dagster.defs.in_turn import Metadata, Work, materialise
+from aicmo_dagster.defs.jobs import LONG
 from aicmo_dagster.defs.partitions import campaign_partitions
-from aicmo_dagster.defs.resources import Clock
-from aicmo_dagster.defs.runs import WORKER_TAG, run_failure
-from aicmo_dagster.errors import AicmoError
+from aicmo_dagster.defs.resources import WORKER_TAG, Clock
+from aicmo_dagster.defs.runs import run_failure
 from aicmo_dagster.stages.model_claims import drifts
+from aicmo_dagster.stages.report import Report
 from aicmo_dagster.stages.workspace import Workspace
+from aicmo_dagster.store.troubles import DRIFTED, MODEL_STAGE
 from aicmo_dagster.store.workers import this_worker
 
 DECIDED_BY = "score_model"
@@ -21,7 +24,7 @@ TRAIN_JOB = "train_job"
 
 
 @dg.asset(
-    name="score_model",
+    name=MODEL_STAGE,
     partitions_def=campaign_partitions,
     group_name="pipeline",
     kinds={"table", "scikitlearn"},
@@ -37,37 +40,27 @@ def score_model(
     and not learned from until a person has vouched for them. The card holds what the model was
     worth on the newest leads whose outcome is known, of which it saw none.
     """
-    done: dict[str, Metadata] = {}
-    failures: dict[str, Exception] = {}
-    for key in context.partition_keys:
-        try:
-            done[key] = _train(workspace, key, clock.now())
-        except Exception as error:  # the boundary: whatever it is, the next campaign has its turn
-            failures[key] = error
-    if not failures:
-        for key, metadata in done.items():
-            context.add_asset_metadata(metadata, partition_key=key)
-        return dg.MaterializeResult()
-    # Dagster records nothing for a step that fails.
-    for key, metadata in done.items():
-        context.log_event(dg.AssetMaterialization("score_model", partition=key, metadata=metadata))
-    text = "\n".join(f"{key}: {failure_text(error)}" for key, error in failures.items())
-    codes = {e.exit_code if isinstance(e, AicmoError) else 1 for e in failures.values()}
-    raise dg.Failure(text, metadata={"exit_code": min(codes)}) from None
+    work = Work(MODEL_STAGE, lambda key: _train(workspace, key, clock.now()))
+    return materialise(context, work, workspace)
 
 
-def _train(workspace: Workspace, key: str, now: datetime) -> Metadata:
+def _train(workspace: Workspace, key: str, now: datetime) -> tuple[Report, Metadata]:
     # What learns takes longer to import than all the rest, and only training needs it.
     from aicmo_dagster.defs.model_cards import card_metadata
     from aicmo_dagster.stages.train import train_model
 
     training = train_model(workspace, key, now, DECIDED_BY)
-    return card_metadata(training, drifts(workspace, key, now))
+    drifted = drifts(workspace, key, now)
+    figures = {DRIFTED: float(sum(each.alarm for each in drifted))}
+    labelled = training.wins + training.losses
+    report = Report(key, MODEL_STAGE, training.leads, labelled, figures=figures)
+    return report, card_metadata(training, drifted)
 
 
 train_job = dg.define_asset_job(
     TRAIN_JOB,
     selection=dg.AssetSelection.assets(score_model),
+    tags=LONG,
     description="Learn from a campaign's outcomes; a model that is better scores from then on.",
 )
 

@@ -1,8 +1,12 @@
 """The partitions: one a campaign, added when the campaign is applied. Never a lead or a date."""
 
+from collections.abc import Iterable
+
 import dagster as dg
 
-campaign_partitions = dg.DynamicPartitionsDefinition(name="campaigns")
+from aicmo_dagster.settings import CAMPAIGN_PARTITIONS
+
+campaign_partitions = dg.DynamicPartitionsDefinition(name=CAMPAIGN_PARTITIONS)
 
 
 def register_campaign(instance: dg.DagsterInstance, key: str) -> None:
@@ -22,3 +26,8 @@ def register_campaign(instance: dg.DagsterInstance, key: str) -> None:
             metadata={"summary": "scorecard: nothing learned yet", "in_charge": "scorecard"},
         )
     )
+
+
+def add_partitions(instance: dg.DagsterInstance, keys: Iterable[str]) -> None:
+    """The campaigns `keys`, whose past another instance has seen, are partitions of this one."""
+    instance.add_dynamic_partitions(str(campaign_partitions.name), list(keys))

@@ -9,6 +9,9 @@ import dagster as dg
 
 from aicmo_dagster.settings import load_settings
 from aicmo_dagster.stages.workspace import Workspace, open_workspace
+from aicmo_dagster.store.workers import this_worker
+
+WORKER_TAG = "aicmo/worker"
 
 
 class WorkspaceResource(dg.ConfigurableResource):
@@ -16,9 +19,20 @@ class WorkspaceResource(dg.ConfigurableResource):
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Workspace]:
-        """The open workspace, closed when the run ends."""
+        """The open workspace, closed when the run ends; the run says which process it is in."""
+        _name_worker(context)
         with open_workspace(load_settings()) as workspace:
             yield workspace
+
+
+def _name_worker(context: dg.InitResourceContext) -> None:
+    """A run whose process ends without a word is found by this.
+
+    Dagster's default launcher cannot tell: a run would seem to go on for as long as a run may.
+    """
+    run, instance = context.run, context.instance
+    if run is not None and instance is not None and WORKER_TAG not in run.tags:
+        instance.add_run_tags(run.run_id, {WORKER_TAG: this_worker()})
 
 
 class Clock(dg.ConfigurableResource):

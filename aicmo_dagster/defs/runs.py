@@ -8,19 +8,17 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-import aicmo_dagster
 from aicmo_dagster.defs.jobs import full_pipeline_job
+from aicmo_dagster.defs.resources import WORKER_TAG
 from aicmo_dagster.domain.schemas import STAGES
 from aicmo_dagster.errors import BadInput, Problem
 from aicmo_dagster.settings import Settings
+from aicmo_dagster.stages.dagster_home import prepare_dagster_home
 from aicmo_dagster.store.workers import has_ended, this_worker
-
-WORKER_TAG = "aicmo/worker"
 
 UNFINISHED = [
     dg.DagsterRunStatus.NOT_STARTED,
@@ -73,17 +71,6 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     os.environ.update(settings.process_environment())
     with dg.DagsterInstance.get() as instance:
         yield instance
-
-
-def prepare_dagster_home(settings: Settings) -> None:
-    """Dagster's folder holds the project's dagster.yaml, unless the user put one there."""
-    settings.dagster_home.mkdir(parents=True, exist_ok=True)
-    configuration = settings.dagster_home / "dagster.yaml"
-    ours = Path(aicmo_dagster.__file__).parent / "dagster.yaml"
-    if configuration.is_symlink() and configuration.resolve() != ours.resolve():
-        configuration.unlink()
-    if not configuration.exists():
-        configuration.symlink_to(ours.resolve())
 
 
 def selected_stages(first: str | None, last: str | None) -> list[str]:

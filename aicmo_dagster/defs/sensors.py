@@ -3,42 +3,57 @@
 Not here: what is due (`domain.schedules`), or which ticks were taken (`stages.clock`).
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 import dagster as dg
 
-from aicmo_dagster.defs.assets import RETRIES_TAG
-from aicmo_dagster.defs.jobs import full_pipeline_job, lead_pipeline_job, shared_nurture_job
+from aicmo_dagster.defs.in_turn import RETRIES_TAG
+from aicmo_dagster.defs.jobs import (
+    LONG,
+    full_pipeline_job,
+    lead_pipeline_job,
+    nurture_job,
+    shared_nurture_job,
+)
 from aicmo_dagster.defs.models import train_job
 from aicmo_dagster.defs.partitions import campaign_partitions
+from aicmo_dagster.defs.reports import report_job
 from aicmo_dagster.defs.resources import Clock
-from aicmo_dagster.defs.runs import UNFINISHED
+from aicmo_dagster.defs.run_queries import busy_campaigns, runs_of_keys
+from aicmo_dagster.defs.runs import fail_abandoned_runs
 from aicmo_dagster.stages import clock as stage_clock
-from aicmo_dagster.stages.clock import Ended, Request
+from aicmo_dagster.stages.arrivals import ANSWERS, NEW_FILES, look_for_arrivals
+from aicmo_dagster.stages.clock import Request
 from aicmo_dagster.stages.faults import RETRIES
 from aicmo_dagster.stages.workspace import Workspace
 
-SECONDS = 15
+SECONDS = 20
 """How often the clock is looked at, which is how soon an edited cron counts."""
 
 JOB_OF: dict[str, Any] = {
     "full_pipeline": full_pipeline_job,
     "harvest": lead_pipeline_job,
     "follow": lead_pipeline_job,
+    NEW_FILES: lead_pipeline_job,
+    ANSWERS: lead_pipeline_job,
     "nurture": shared_nurture_job,
+    "large_nurture": nurture_job,
     "train": train_job,
+    "report": report_job,
 }
-PRIORITIES = {"nurture": -1, "full_pipeline": -2, "harvest": -2, "follow": -2, "train": -3}
+PRIORITIES = {
+    **{"nurture": -1, "large_nurture": -1, "report": -1},
+    **{"full_pipeline": -2, "harvest": -2, "follow": -2, NEW_FILES: -2, ANSWERS: -2, "train": -3},
+}
 """Of scheduled runs. Those that people start have 0 and go first."""
 
-_RUN_KEY = "dagster/run_key"
+ARRIVAL_SECONDS = 120
 _WORKER_LOSSES = 2
 """How often a run whose process was lost is started again."""
 
 
 @dg.sensor(
-    jobs=[full_pipeline_job, lead_pipeline_job, shared_nurture_job, train_job],
+    jobs=list({job.name: job for job in JOB_OF.values()}.values()),
     minimum_interval_seconds=SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
@@ -53,10 +68,12 @@ def campaign_clock(
         clock: The time.
     """
     instance, now = context.instance, clock.now()
-    runs = _runs_of_keys(instance, stage_clock.open_run_keys(workspace))
+    stage_clock.beat(workspace, now)
+    fail_abandoned_runs(instance)
+    runs = runs_of_keys(instance, stage_clock.open_run_keys(workspace))
     ended = {key: end for key, end in runs.items() if end is not None}
     stage_clock.settle(workspace, ended, now)
-    look = stage_clock.look(workspace, _busy(instance), runs.keys(), now)
+    look = stage_clock.look(workspace, busy_campaigns(instance), runs.keys(), now)
     for tick, reason in look.skipped.items():
         context.log.info(f"{tick.key} is skipped: {reason}")
     known = set(instance.get_dynamic_partitions(str(campaign_partitions.name)))
@@ -67,6 +84,22 @@ def campaign_clock(
     )
 
 
+@dg.sensor(
+    jobs=[lead_pipeline_job],
+    minimum_interval_seconds=ARRIVAL_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def arrival_sensor(
+    context: dg.SensorEvaluationContext, workspace: dg.ResourceParam[Workspace], clock: Clock
+) -> dg.SensorResult | dg.SkipReason:
+    """Starts a harvest where files of a source are new, or answers of a provider are due."""
+    busy = busy_campaigns(context.instance).keys()
+    requests = look_for_arrivals(workspace, busy, clock.now())
+    if not requests:
+        return dg.SkipReason("nothing has arrived")
+    return dg.SensorResult([_run_request(request) for request in requests])
+
+
 def _run_request(request: Request) -> dg.RunRequest:
     tags = {
         RETRIES_TAG: str(RETRIES),
@@ -74,6 +107,8 @@ def _run_request(request: Request) -> dg.RunRequest:
         "dagster/priority": str(PRIORITIES[request.job]),
         "aicmo/tick": request.due_at.isoformat(),
     }
+    if request.job == stage_clock.LARGE_NURTURE:
+        tags |= LONG
     shared = request.job == stage_clock.SHARED
     config = {"ops": {"nurture_campaigns": {"config": {"campaigns": list(request.campaigns)}}}}
     return dg.RunRequest(
@@ -86,31 +121,4 @@ def _run_request(request: Request) -> dg.RunRequest:
     )
 
 
-def _busy(instance: dg.DagsterInstance) -> dict[str, str]:
-    """Campaign to the run of it that has not ended."""
-    runs = instance.get_runs(dg.RunsFilter(statuses=[*UNFINISHED, dg.DagsterRunStatus.QUEUED]))
-    partitions = ((run.tags.get("dagster/partition"), run.run_id) for run in runs)
-    return {partition: run_id for partition, run_id in partitions if partition}
-
-
-def _runs_of_keys(instance: dg.DagsterInstance, keys: Iterable[str]) -> dict[str, Ended | None]:
-    """Run key to how its run ended, or None while it goes; a key without a run is absent."""
-    wanted = list(keys)
-    if not wanted:
-        return {}
-    found: dict[str, list[dg.DagsterRun]] = {}
-    for run in instance.get_runs(dg.RunsFilter(tags={_RUN_KEY: wanted})):
-        found.setdefault(run.tags[_RUN_KEY], []).append(run)
-    return {key: _end(runs) for key, runs in found.items()}
-
-
-def _end(runs: list[dg.DagsterRun]) -> Ended | None:
-    """How the runs of one key ended: the newest counts, unless it is going to be tried again."""
-    latest = runs[0]
-    retried = latest.tags.get("dagster/will_retry") == "true"
-    if not latest.is_finished or (retried and not latest.is_success):
-        return None
-    return Ended(latest.run_id, latest.is_success)
-
-
-SENSORS = [campaign_clock]
+SENSORS = [campaign_clock, arrival_sensor]

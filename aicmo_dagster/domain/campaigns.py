@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from functools import cache
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -17,6 +18,7 @@ from email_validator import EmailNotValidError, validate_email
 from holidays import list_supported_countries
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Discriminator,
     Field,
     NonNegativeFloat,
@@ -33,6 +35,9 @@ from aicmo_dagster.domain.templates import row_template
 from aicmo_dagster.errors import BadInput, Problem
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+MOST_TAGGED = 31
+"""Characters of a name that + and a tag of 32 still fit behind (RFC 5321, section 4.5.3.1.1)."""
+
 FURNISHED = frozenset(
     {
         *("lead_id", "address_kind", "domain", "source", "sources", "origins", "custom"),
@@ -232,7 +237,12 @@ class Budget(Section):
 
 
 class Scoring(Section):
-    """How leads are scored, and from which score on they may qualify."""
+    """How leads are scored, and from which score on they may qualify.
+
+    `won_by` says what counts as won when a model is trained: the source's `outcome`, a `handoff`
+    that sales acknowledged, a person's `reply`. `learn_from` names campaigns with the same columns,
+    whose leads are learned from too.
+    """
 
     model: ModelName = "auto"
     threshold: float = Field(default=0, ge=0, le=100)
@@ -242,6 +252,8 @@ class Scoring(Section):
     horizon_days: Annotated[Days, Field(ge=1)] = 90
     known_at_capture: list[str] = Field(default=[])
     ignore: list[str] = Field(default=[])
+    won_by: list[Literal["outcome", "handoff", "reply"]] = Field(default=["outcome"], min_length=1)
+    learn_from: list[Key] = Field(default=[])
 
     @model_validator(mode="after")
     def _points_for_what_is_stated(self) -> Self:
@@ -443,20 +455,69 @@ class Graduate(Section):
 
 
 class Escalate(Section):
-    """Who hears of a handoff that nobody took up."""
+    """Who hears of a handoff that nobody took up, by mail, by webhook or by both."""
 
     after_days_without_owner_action: PositiveInt
-    to: Address
+    to: Address | None = None
+    url: str | None = None
+
+    @model_validator(mode="after")
+    def _somebody_hears(self) -> Self:
+        if self.to is None and self.url is None:
+            raise ValueError("'to', an address, or 'url', a webhook, or both")
+        if self.url is not None and not self.url.startswith(("http://", "https://")):
+            raise ValueError("a 'url' that starts with https://")
+        return self
+
+
+def _levels(value: Any) -> Any:
+    return [value] if isinstance(value, dict) else value
+
+
+def _later_each(levels: list[Escalate]) -> list[Escalate]:
+    days = [level.after_days_without_owner_action for level in levels]
+    if any(later <= earlier for earlier, later in pairwise(days)):
+        raise ValueError("levels in order, each after more days than the one before")
+    return levels
+
+
+Levels = Annotated[list[Escalate], BeforeValidator(_levels), AfterValidator(_later_each)]
+"""One level of escalation, or several in order."""
+
+
+class Track(Section):
+    """What is asked of messages that were sent; it holds at once, for leads under way too.
+
+    With `replies`, the address that replies go to carries a tag, NAME+TAG@: only where the mail
+    server delivers that to NAME@.
+    """
+
+    opens: bool = True
+    clicks: bool = True
+    replies: bool = False
 
 
 class Nurture(Section):
     """How mail is sent."""
 
     sender: Sender
+    track: Track = Track()
     window: Window = Window()
     caps: Caps = Caps()
     graduate: Graduate | None = None
-    escalate: Escalate | None = None
+    escalate: Levels = Field(default=[])
+
+    @model_validator(mode="after")
+    def _replies_can_be_tagged(self) -> Self:
+        address = self.sender.reply_to or self.sender.address
+        name, _, host = address.rpartition("@")
+        own = host.lower() == self.sender.address.rpartition("@")[2].lower()
+        if self.track.replies and (not own or "+" in name or len(name) > MOST_TAGGED):
+            raise ValueError(
+                "for 'track.replies' an address to reply to that is in the sender's domain and "
+                f"has a name of at most {MOST_TAGGED} characters without '+'"
+            )
+        return self
 
 
 class Goals(Section):
@@ -474,7 +535,7 @@ class Campaign(Section):
     owner: Address
     goals: Goals = Goals()
     schedule: Schedule = Schedule()
-    sources: list[Source] = Field(min_length=1)
+    sources: list[Source]
     enrich: Enrich | None = None
     scoring: Scoring = Scoring()
     qualification: Qualification = Qualification()

@@ -1,25 +1,21 @@
-"""Links in a message that tell us of their use: tokens for opens and clicks, and putting them in.
+"""Tokens of links in messages, for opens and clicks: made, and read back.
 
 A token names a send and carries a signature that nobody else can make. Where a click leads is not
 in it: that is looked up by the link's name (`store.links`), so that no token can send anyone
-elsewhere. Not here: names of leads and addresses (`tokens`), serving the links (`api`).
+elsewhere. Not here: putting links into a message (`tracking`), names of leads and addresses
+(`tokens`), serving the links (`api`).
 """
 
 import base64
 import binascii
-import hashlib
 import hmac
-import re
 from dataclasses import dataclass
-from html import escape, unescape
+from functools import lru_cache
 
 from aicmo_dagster.domain.tokens import unsubscribe_token
 
 LONGEST = 512
 """Characters that no token of ours has."""
-
-_ANCHOR = re.compile(r'(<a\b[^>]*?\bhref=")(https?://[^"]*)(")', re.IGNORECASE)
-_END = re.compile(r"</body\s*>(?![\s\S]*</body)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -32,14 +28,6 @@ class Place:
     link: str | None = None
 
 
-@dataclass(frozen=True)
-class Tracked:
-    """A message's HTML with its links replaced, and where each link leads by its name."""
-
-    html: str
-    targets: dict[str, str]
-
-
 def open_token(key: bytes, campaign: str, lead_id: str, step: str) -> str:
     """What the open pixel of a send carries."""
     return _token(key, "open", campaign, lead_id, step)
@@ -50,9 +38,14 @@ def click_token(key: bytes, campaign: str, lead_id: str, step: str, link: str) -
     return _token(key, "click", campaign, lead_id, step, link)
 
 
-def link_name(key: bytes, campaign: str, url: str) -> str:
-    """The name that `url` is kept under in a campaign: the same URL always has the same."""
-    return _base64(_digest(key, "link", campaign, url)[:12])
+@lru_cache(maxsize=4096)
+def link_name(key: bytes, campaign: str, url: str, lead_id: str = "") -> str:
+    """The name that `url` is kept under in a campaign: the same URL always has the same.
+
+    A URL that was made for one lead is named after that lead too, so that it can vanish with it.
+    """
+    named = (campaign, url, lead_id) if lead_id else (campaign, url)
+    return _base64(_digest(key, "link", *named)[:12])
 
 
 def read_open_token(key: bytes, token: str) -> Place | None:
@@ -72,40 +65,6 @@ def read_unsubscribe_token(key: bytes, token: str) -> Place | None:
         return None
     made = unsubscribe_token(key, *parts)
     return Place(*parts) if _same(made, token) else None
-
-
-def tracked(
-    html: str, *, key: bytes, public_url: str, campaign: str, lead_id: str, step: str
-) -> Tracked:
-    """`html` with a pixel at its end, each link by way of us but those that lead to us already.
-
-    Links are the double-quoted ``href`` of ``<a>`` with an http or https URL, as
-    `domain.markdown` writes them. The unsubscribe link is ours, so it is never replaced.
-
-    Args:
-        html: The HTML part as one lead gets it.
-        key: The installation's secret key.
-        public_url: Where the public service is reached, without a slash at the end.
-        campaign: The campaign's key.
-        lead_id: The lead.
-        step: The step's id.
-    """
-    targets: dict[str, str] = {}
-
-    def replaced(found: re.Match[str]) -> str:
-        url = unescape(found[2])
-        if url.startswith(f"{public_url}/"):
-            return found[0]
-        name = link_name(key, campaign, url)
-        targets[name] = url
-        token = click_token(key, campaign, lead_id, step, name)
-        return f"{found[1]}{escape(public_url)}/t/c/{token}{found[3]}"
-
-    pixel = f"{escape(public_url)}/t/o/{open_token(key, campaign, lead_id, step)}"
-    image = f'<img src="{pixel}" width="1" height="1" alt="">'
-    linked = _ANCHOR.sub(replaced, html)
-    ended = _END.sub(lambda end: image + end[0], linked)
-    return Tracked(ended if ended != linked else linked + image, targets)
 
 
 def _read(key: bytes, kind: str, count: int, token: str) -> Place | None:
@@ -137,7 +96,7 @@ def _token(key: bytes, kind: str, *parts: str) -> str:
 
 
 def _digest(key: bytes, *parts: str) -> bytes:
-    return hmac.new(key, "\x1f".join(("link", *parts)).encode(), hashlib.sha256).digest()
+    return hmac.digest(key, "\x1f".join(("link", *parts)).encode(), "sha256")
 
 
 def _base64(raw: bytes) -> str:

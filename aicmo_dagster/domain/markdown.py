@@ -40,11 +40,12 @@ class Rendered:
 
 @dataclass(frozen=True)
 class MessageTemplate:
-    """The subject and the two parts of a message, compiled."""
+    """The subject and the two parts of a message, compiled; `source` is what `html` is made of."""
 
     subject: Program
     text: Program
     html: Program
+    source: str = ""
 
     def render(self, tokens: Mapping[str, object]) -> Rendered:
         """The message for `tokens`; a token that is None or NA counts as missing.
@@ -78,11 +79,12 @@ def compile_message(subject: str, body: str) -> MessageTemplate:
         raise BadInput(*problems)
     footer = _ADDRESS if _always_links_out(PLAIN.parse(body)) else f"{_ADDRESS}\n{_UNSUBSCRIBE}\n"
     parts = [convert(source, PLAIN) for source in (body, footer)]
-    html = "".join(part.html for part in parts)
+    html = "".join(part.html for part in parts).join(_DOCUMENT)
     return MessageTemplate(
         subject=Program.of(subject, PLAIN),
         text=Program.of("\n".join(part.text for part in parts), PLAIN),
-        html=Program.of(html.join(_DOCUMENT), ESCAPING),
+        html=Program.of(html, ESCAPING),
+        source=html,
     )
 
 

@@ -44,9 +44,12 @@ _NUMBER = re.compile(r"-[0-9]+$")
 def kind_of(source: str) -> str:
     """The kind of a source: ``csv`` of ``csv-2``, ``search`` of ``apollo-1``.
 
-    A provider's answer, whose source has no number, is a kind already.
+    What was imported is the user's own file as well: ``csv`` of ``import-3``. A provider's answer,
+    whose source has no number, is a kind already.
     """
     kind = _NUMBER.sub("", source)
+    if kind == "import" and kind != source:
+        return "csv"
     return "search" if kind != source and kind != "csv" else kind
 
 

@@ -82,16 +82,9 @@ def route(
     """Every qualified lead in a sequence, or the reason why not.
 
     A lead that is routed already stays where it is, unless an override moves it before its first
-    message. The others come one after another, those with an override first, then best score first
-    (ties by lead id), so that the order of rows changes nothing. Each takes a sequence whose
-    condition it meets and that has room, by the strategy:
-
-    - `weighted_round_robin`: the next turn by weight, exactly: after any number of turns among the
-      same sequences, each of these is within one of its share.
-    - `least_loaded`: the one with the fewest active leads for its weight, ties by the document.
-    - `best_match`: the one of whose preferences it meets the largest share, ties by load.
-
-    An override goes before condition, weight and preference; not before capacity or a block.
+    message. The others come best score first, as `_in_order` says, and take a sequence whose
+    condition they meet and that has room, as `_draw` does. An override goes before condition,
+    weight and preference; not before capacity or a block.
 
     Args:
         qualified: `RawLeads` columns with `score` and engagement: the leads that may be routed, the
@@ -104,28 +97,36 @@ def route(
     """
     by_hand = _by_hand(standing.overrides)
     places = Places.of(campaign, routed, standing.ended, now)
-    staying, notes = moved_by_hand(
-        routed,
-        by_hand,
-        places,
-        ended=standing.ended,
-        unsent=standing.unsent,
-        version=version,
-        now=now,
-    )
-    looked_at = qualified[_looked_at(campaign, qualified)]
-    free = _in_order(looked_at[~looked_at["lead_id"].isin(routed["lead_id"])], by_hand)
-    free = _with_bars(free, standing.blocked)
-    candidates = free[free["cause"].isna()].reset_index(drop=True)
+    known = {"ended": standing.ended, "unsent": standing.unsent}
+    staying, notes = moved_by_hand(routed, by_hand, places, version=version, now=now, **known)
+    barred, candidates = _free(qualified, routed, campaign, by_hand, standing.blocked)
     drawn = _draw(candidates, staying, campaign, places, standing.company_load)
     fresh = _fresh(candidates, drawn, campaign, staying, version, now)
     leads = pd.concat([staying, fresh], ignore_index=True)
     moved = staying["lead_id"][staying["sequence"] != routed["sequence"]]
-    why = drawn["route"].map(NOWHERE).astype(TEXT)
-    nowhere = candidates.assign(cause=why, reason=why)
-    barred = free[free["cause"].notna()]
-    decisions = _decisions(barred, nowhere[drawn["route"] < 0], leads, notes)
+    decisions = _decisions(barred, _nowhere(candidates, drawn), leads, notes)
     return Routed(leads, decisions, moved.tolist())
+
+
+def _free(
+    qualified: pd.DataFrame,
+    routed: pd.DataFrame,
+    campaign: Campaign,
+    by_hand: pd.DataFrame,
+    blocked: pd.DataFrame,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Who is in no sequence yet: those who must not be in one, and the others in their order."""
+    looked_at = qualified[_looked_at(campaign, qualified)]
+    free = _in_order(looked_at[~looked_at["lead_id"].isin(routed["lead_id"])], by_hand)
+    free = _with_bars(free, blocked)
+    is_barred = free["cause"].notna()
+    return free[is_barred], free[~is_barred].reset_index(drop=True)
+
+
+def _nowhere(candidates: pd.DataFrame, drawn: pd.DataFrame) -> pd.DataFrame:
+    """The candidates that drew no sequence, each with the reason."""
+    why = drawn["route"].map(NOWHERE).astype(TEXT)
+    return candidates.assign(cause=why, reason=why)[drawn["route"] < 0]
 
 
 def _by_hand(overrides: pd.DataFrame) -> pd.DataFrame:
@@ -147,7 +148,10 @@ def _looked_at(campaign: Campaign, leads: pd.DataFrame) -> list[str]:
 
 
 def _in_order(free: pd.DataFrame, by_hand: pd.DataFrame) -> pd.DataFrame:
-    """Those with an override first, then best score first; `chosen` and `words` by the override."""
+    """Those with an override first, then best score first, whatever the order of the rows.
+
+    Ties are broken by lead id; `chosen` and `words` are the override's.
+    """
     chosen = _looked_up(free["lead_id"], by_hand["sequence"])
     words = _looked_up(free["lead_id"], by_hand["words"])
     keys = {"later": chosen.isna(), "score": free["score"], "lead_id": free["lead_id"]}
@@ -178,7 +182,13 @@ def _draw(
     places: Places,
     company_load: Mapping[str, int],
 ) -> pd.DataFrame:
-    """What each candidate drew: `route` (or why none), `among` and `reason` of that choice."""
+    """What each candidate drew: `route` (or why none), `among` and `reason` of that choice.
+
+    - `weighted_round_robin`: the next turn by weight, exactly: after any number of turns among the
+      same sequences, each of these is within one of its share.
+    - `least_loaded`: the one with the fewest active leads for its weight, ties by the document.
+    - `best_match`: the one of whose preferences it meets the largest share, ties by load.
+    """
     routes = places.routes
     facts = Facts(candidates, [*(r.when for r in routes if r.when), *_preferences(routes)])
     lots = Lots(

@@ -6,16 +6,15 @@ the gap, one that happens twice runs once. Not here: starting anything, or remem
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
-from itertools import islice
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
 
 from aicmo_dagster.domain.campaigns import Schedule
 
-SCHEDULED = ("full_pipeline", "harvest", "nurture", "train")
+SCHEDULED = ("full_pipeline", "harvest", "nurture", "train", "report")
 """The jobs that a schedule starts. Of two due at once, the earlier here is asked for first."""
 
 _CLEAR = timedelta(hours=3)
@@ -36,6 +35,10 @@ class Tick:
         return f"{self.campaign}:{self.job}:{self.at:%Y-%m-%dT%H:%MZ}"
 
 
+_FAR_YEARS = 50
+"""A blackout that ends later than this has no end that matters."""
+
+
 def previous_tick(expression: str, zone: str, now: datetime) -> datetime:
     """The latest instant up to `now` at which `expression` fires, in UTC."""
     return _previous(expression, zone, now.replace(second=0, microsecond=0))
@@ -46,9 +49,26 @@ def next_ticks(schedule: Schedule, job: str, now: datetime, count: int = 5) -> l
     expression = getattr(schedule, job)
     if expression is None or not schedule.enabled:
         return []
-    earlier = (now - _CLEAR).astimezone(ZoneInfo(schedule.timezone))
-    instants = (at for at in CronSim(expression, earlier) if at > now)
-    return list(islice((at for at in instants if not is_blacked_out(schedule, at)), count))
+    zone = ZoneInfo(schedule.timezone)
+    instants = CronSim(expression, (now - _CLEAR).astimezone(zone))
+    blackouts = [days_of(each) for each in schedule.blackout]
+    found: list[datetime] = []
+    passed = None
+    while len(found) < count and (at := next(instants, None)) is not None:
+        last = max((end for begin, end in blackouts if begin <= at.date() <= end), default=None)
+        if last is None:
+            found += [at] if at > now else []
+        elif last.year > now.year + _FAR_YEARS:
+            break
+        elif last != passed:  # not tick by tick: it may last for years
+            passed = last
+            instants = CronSim(expression, datetime.combine(last, time(20, 59), zone))
+    return found
+
+
+def in_words(expression: str) -> str:
+    """The cron expression as one would say it, such as "At 06:00 every day"."""
+    return str(CronSim(expression, datetime(2000, 1, 1)).explain())
 
 
 def is_blacked_out(schedule: Schedule, at: datetime) -> bool:

@@ -6,8 +6,13 @@ and the same lead always gets the same. Not here: where the key is kept (`settin
 
 import base64
 import hmac
+from typing import Literal
 
 from email_validator import EmailNotValidError, ValidatedEmail, validate_email
+
+from aicmo_dagster.errors import BadInput, Problem
+
+Suppressed = Literal["address", "domain"]
 
 
 def message_id(key: bytes, campaign: str, lead_id: str, step: str, host: str) -> str:
@@ -37,6 +42,32 @@ def domain_key(key: bytes, domain: str) -> str:
     return _digest(key, "domain", domain).hex()
 
 
+def suppression_key(key: bytes, target: str, where: str) -> tuple[Suppressed, str]:
+    """What `target`, an address or a domain, is suppressed as, and the keyed hash of it.
+
+    Raises:
+        BadInput: If it is neither; its text does not repeat it. `where` names the input.
+    """
+    address, domain = target.strip(), target.strip().removeprefix("@")
+    if valid_address(address):
+        return "address", address_key(key, normal_address(address))
+    if valid_address(probe := f"anyone@{domain}"):
+        return "domain", domain_key(key, normal_address(probe).partition("@")[2])
+    expected = "an address, or a domain such as acme.example"
+    raise BadInput(Problem(where, "", "text that is neither", expected))
+
+
+def identity_key(key: bytes, kind: str, identity: str) -> str:
+    """The keyed hash that an erased person's identity is known by, so that it is not stored again.
+
+    Args:
+        key: The installation's secret key.
+        kind: Of identity, such as linkedin.
+        identity: In its one spelling.
+    """
+    return _digest(key, "identity", kind, identity).hex()
+
+
 def person_key(key: bytes, provider: str, identity: str) -> str:
     """The keyed hash that a provider's answer about a person is kept under, in all campaigns.
 
@@ -51,6 +82,16 @@ def person_key(key: bytes, provider: str, identity: str) -> str:
 def environment_key(key: bytes, public_url: str) -> str:
     """The keyed hash that tells installations apart that must not send each other's mail."""
     return _digest(key, "environment", public_url).hex()
+
+
+def subscription_secret(key: bytes, webhook: str) -> str:
+    """What events to a webhook are signed with, in the form that Standard Webhooks prescribes."""
+    return f"whsec_{base64.b64encode(_digest(key, 'subscription', webhook)).decode()}"
+
+
+def hook_key(key: bytes, provider: str) -> str:
+    """What a provider that signs nothing must name when it calls back."""
+    return _digest(key, "hook", provider).hex()[:32]
 
 
 def normal_address(address: str) -> str:

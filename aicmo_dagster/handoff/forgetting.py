@@ -11,14 +11,14 @@ from aicmo_dagster.handoff.csv_files import COLUMNS
 _LEAD_ID, _ADDRESS = COLUMNS.index("lead_id"), COLUMNS.index("email")
 
 
-def forget(folder: Path, lead_ids: Collection[str], address: str) -> int:
-    """No file in `folder` has a row of these leads or this address; tells how many went."""
+def forget(folder: Path, lead_ids: Collection[str], addresses: Collection[str]) -> int:
+    """No file in `folder` has a row of these leads or addresses; tells how many went."""
     removed = 0
     for path in sorted(folder.glob("*.csv")):
         with path.open("r+", encoding="utf-8", newline="") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             rows = list(csv.reader(file))
-            kept = [row for row in rows if not _names(row, lead_ids, address)]
+            kept = [row for row in rows if not _names(row, lead_ids, addresses)]
             if len(kept) < len(rows):
                 removed += len(rows) - len(kept)
                 file.seek(0)
@@ -29,7 +29,7 @@ def forget(folder: Path, lead_ids: Collection[str], address: str) -> int:
     return removed
 
 
-def _names(row: list[str], lead_ids: Collection[str], address: str) -> bool:
+def _names(row: list[str], lead_ids: Collection[str], addresses: Collection[str]) -> bool:
     if len(row) != len(COLUMNS):
         return False
-    return row[_LEAD_ID] in lead_ids or row[_ADDRESS].lower().lstrip("'") == address
+    return row[_LEAD_ID] in lead_ids or row[_ADDRESS].lower().lstrip("'") in addresses

@@ -48,14 +48,20 @@ class Webhook:
                 stream=True,  # its body is of no interest, however long
             )
         except (requests.RequestException, ValueError) as error:
-            if is_private_refusal(error):
-                return Outcome("refused", "the URL leads to a private address")
-            return Outcome("failed", f"no answer ({type(error).__name__})")
+            return unanswered(error)
         with answer:
-            return _judged(answer.status_code, answer.headers.get("Retry-After"))
+            return judged(answer.status_code, answer.headers.get("Retry-After"))
 
 
-def _judged(status: int, retry_after: str | None) -> Outcome:
+def unanswered(error: Exception) -> Outcome:
+    """What a request came to that had no answer."""
+    if is_private_refusal(error):
+        return Outcome("refused", "the URL leads to a private address")
+    return Outcome("failed", f"no answer ({type(error).__name__})")
+
+
+def judged(status: int, retry_after: str | None) -> Outcome:
+    """What an answer with this status means."""
     if 200 <= status < 300:
         return Outcome("delivered")
     if status == 410:

@@ -63,6 +63,7 @@ class Skeleton:
 
     Args:
         sender: Whom the mail is from; replies go to its `reply_to`, if it has one.
+        tagged: Whether the address that replies go to carries the send's own tag.
         campaign: The campaign's key.
         sequence: The sequence the step belongs to.
         step: The step's id.
@@ -71,7 +72,9 @@ class Skeleton:
         Undeliverable: If the sender's address or a name cannot be written safely.
     """
 
-    def __init__(self, sender: Sender, campaign: str, sequence: str, step: str) -> None:
+    def __init__(
+        self, sender: Sender, campaign: str, sequence: str, step: str, *, tagged: bool = False
+    ) -> None:
         address = ascii_address(sender.address)
         reply_to = ascii_address(sender.reply_to) if sender.reply_to else address
         domain = address.rpartition("@")[2]
@@ -79,7 +82,8 @@ class Skeleton:
         feedback = ":".join((campaign, f"{sequence}.{step}", "nurture", domain[:15]))
         self._from = mailbox_header("From", sender.name, address)
         self._reply_to = mailbox_header("Reply-To", "", reply_to) if sender.reply_to else ""
-        self._mailto = f"<mailto:{quote(reply_to, safe='@+')}?subject=unsubscribe>"
+        self._tagged = reply_to.rpartition("@") if tagged else None
+        self._mailto = f"<mailto:{quote(reply_to, safe='@+')}?subject=unsubscribe"
         self._identified = (
             text_header("List-ID", f"<{campaign}.{domain}>") + text_header("Feedback-ID", feedback)
         ) + "MIME-Version: 1.0\r\n"
@@ -113,7 +117,7 @@ class Skeleton:
             (
                 self._from,
                 mailbox_header("To", outgoing.recipient_name or "", recipient),
-                self._reply_to,
+                self._replies(outgoing.message_id),
                 text_header("Subject", outgoing.rendered.subject),
                 _date(outgoing.date),
                 f"Message-ID: {_identifier('the Message-ID', outgoing.message_id)}\r\n",
@@ -123,14 +127,23 @@ class Skeleton:
             )
         )
 
+    def _replies(self, message_id: str) -> str:
+        """Where replies go: with a tag they prove what they answer, whatever else they lack."""
+        if self._tagged is None:
+            return self._reply_to
+        name, _, host = self._tagged
+        tag = message_id[1:].partition("@")[0]
+        return mailbox_header("Reply-To", "", f"{name}+{tag}@{host}")
+
     def _unsubscribe(self, url: str) -> str:
-        """How to unsubscribe, by link and by mail (RFC 2369).
+        """How to unsubscribe, by link and by mail (RFC 2369); the mail proves itself by the token.
 
         One-click unsubscription (RFC 8058) is announced only for an https URL, which it demands; an
         http URL, as of a local trial, is listed without it.
         """
         matching("the unsubscribe URL", _TARGET, url)
-        listed = folded("List-Unsubscribe", (f"<{url}>,", self._mailto))
+        token = url.rpartition("/")[2]
+        listed = folded("List-Unsubscribe", (f"<{url}>,", f"{self._mailto}%20{quote(token)}>"))
         if url.startswith("https:"):
             return f"{listed}List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
         return listed

@@ -69,7 +69,7 @@ class Outbox:
         """Nothing is kept open."""
 
     def _path(self, message_id: str) -> Path:
-        return self._folder / f"{hashlib.sha256(message_id.encode()).hexdigest()}.eml"
+        return self._folder / _file_name(message_id)
 
     def _has(self, parcel: Parcel) -> bool:
         return self.was_delivered(parcel.message_id)
@@ -110,6 +110,18 @@ class Outbox:
             f"the outbox {self._folder} cannot be written ({error.strerror}); "
             "make it writable, or set AICMO_HOME or AICMO_SMTP_URL"
         )
+
+
+def discard(folder: Path, message_ids: Iterable[str]) -> int:
+    """The folder, if it is there, holds none of these messages any more; tells how many it did."""
+    found = [path for each in message_ids if (path := folder / _file_name(each)).exists()]
+    for path in found:
+        path.unlink(missing_ok=True)
+    return len(found)
+
+
+def _file_name(message_id: str) -> str:
+    return f"{hashlib.sha256(message_id.encode()).hexdigest()}.eml"
 
 
 def _named(draft: Path, path: Path) -> bool:

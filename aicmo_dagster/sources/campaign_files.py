@@ -3,6 +3,7 @@
 Not here: what a document may hold.
 """
 
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,14 +38,58 @@ def read_campaign_file(path: Path) -> CampaignFile:
     """
     where, folder = str(path), path.resolve().parent
     document = parse_yaml(_text(path, where), where)
+    expected = "a UTF-8 template file beside the document"
+    campaign, templates = _checked(document, where, lambda body: _read(folder, body), expected)
+    return CampaignFile(campaign, templates, folder)
+
+
+def check_sent_document(
+    document: dict[str, Any], where: str, templates: Mapping[str, str], paths: Collection[str]
+) -> tuple[Campaign, dict[str, str]]:
+    """A document that came without a folder, checked in the same way, and its templates.
+
+    It may go on naming the files that the campaign named before; it names no other, or whoever may
+    send a document could read what lies on this machine.
+
+    Args:
+        document: Plain values.
+        where: Its name, for the errors.
+        templates: The templates of the campaign as it was, by name.
+        paths: The paths of its CSV sources.
+
+    Raises:
+        BadInput: With every problem.
+    """
+    expected = "the text itself: files cannot be read from here, but for those it named before"
+    problems = _path_problems(document, where, paths)
+    try:
+        checked = _checked(document, where, lambda body: _kept(templates, body), expected)
+    except BadInput as error:
+        raise BadInput(*error.problems, *problems) from error
+    if problems:
+        raise BadInput(*problems)
+    return checked
+
+
+def _checked(
+    document: dict[str, Any], where: str, template: Callable[[str], str], expected: str
+) -> tuple[Campaign, dict[str, str]]:
+    """The campaign and the text of each template it names.
+
+    Args:
+        document: Plain values.
+        where: Its name, for the errors.
+        template: Reads the template of that name.
+        expected: What a body is to be, where it cannot be read.
+    """
     templates: dict[str, str] = {}
     problems: list[Problem] = []
     for at, key, text in _messages(document):
-        place = f"{at}.{key}"
+        place, source = f"{at}.{key}", text
         try:
-            source = _template_text(folder, text, templates) if key == "body" else text
+            if key == "body" and _is_file(text):
+                source = templates[text] = templates.get(text) or template(text)
         except (OSError, ValueError) as error:
-            expected = "a UTF-8 template file beside the document"
             problems.append(Problem(where, place, _unreadable(text, error), expected))
         else:
             problems += template_problems(source, where, place)
@@ -55,7 +100,23 @@ def read_campaign_file(path: Path) -> CampaignFile:
     problems += _filter_problems(campaign, where)
     if problems:
         raise BadInput(*problems)
-    return CampaignFile(campaign, templates, folder)
+    return campaign, templates
+
+
+def _path_problems(document: dict[str, Any], where: str, known: Collection[str]) -> list[Problem]:
+    """The CSV files that a document names and may not."""
+    sources = document.get("sources")
+    paths = {
+        position: source.get("path")
+        for position, source in enumerate(sources if isinstance(sources, list) else ())
+        if isinstance(source, dict) and source.get("type") == "csv"
+    }
+    expected = "leads by import: files cannot be read from here, but for those it named before"
+    return [
+        Problem(where, f"sources[{position}].path", f"a file {path!r}", expected)
+        for position, path in paths.items()
+        if isinstance(path, str) and path not in known
+    ]
 
 
 def _text(path: Path, where: str) -> str:
@@ -68,15 +129,21 @@ def _text(path: Path, where: str) -> str:
         raise BadInput(Problem(where, "", found, "a campaign document that can be read")) from error
 
 
-def _template_text(folder: Path, body: str, templates: dict[str, str]) -> str:
-    """The template that `body` is or names; files outside `folder` count as absent."""
-    if not body.endswith(".j2") or "\n" in body:
-        return body
+def _is_file(body: str) -> bool:
+    return body.endswith(".j2") and "\n" not in body
+
+
+def _read(folder: Path, body: str) -> str:
+    """The template file `body`; files outside `folder` count as absent."""
+    path = (folder / body).resolve()
+    if not path.is_relative_to(folder):
+        raise FileNotFoundError
+    return path.read_text(encoding="utf-8-sig")
+
+
+def _kept(templates: Mapping[str, str], body: str) -> str:
     if body not in templates:
-        path = (folder / body).resolve()
-        if not path.is_relative_to(folder):
-            raise FileNotFoundError
-        templates[body] = path.read_text(encoding="utf-8-sig")
+        raise FileNotFoundError
     return templates[body]
 
 

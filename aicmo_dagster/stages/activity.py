@@ -5,9 +5,11 @@ Not here: what was decided about it (`stages.explain`, which puts both together)
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
+from aicmo_dagster.store.escalations import escalations_of
 from aicmo_dagster.store.events import events_of_lead
 from aicmo_dagster.store.handoffs import handoff_of_lead
 from aicmo_dagster.store.verdicts import verdicts_of_lead
@@ -40,6 +42,10 @@ def activities(connection: sa.Connection, campaign: str, lead_id: str) -> list[A
     return sorted([*found, *_handed_over(connection, campaign, lead_id)], key=lambda each: each.at)
 
 
+def _level_of(escalation: dict[str, Any]) -> str:
+    return f"level {escalation['level']}, by {escalation['channel']}"
+
+
 def _handed_over(connection: sa.Connection, campaign: str, lead_id: str) -> list[Activity]:
     row = handoff_of_lead(connection, campaign, lead_id)
     if row is None:
@@ -52,4 +58,9 @@ def _handed_over(connection: sa.Connection, campaign: str, lead_id: str) -> list
     if row["acknowledged_at"]:
         by = f"by {row['acknowledged_by']}"
         told.append(Activity(row["acknowledged_at"], "handoffs", "taken up", by))
+    told += [
+        Activity(each["finished_at"], "escalations", each["state"], _level_of(each))
+        for each in escalations_of(connection, campaign, lead_id)
+        if each["finished_at"]
+    ]
     return told

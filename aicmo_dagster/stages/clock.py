@@ -13,13 +13,20 @@ import sqlalchemy as sa
 
 from aicmo_dagster.domain.schedules import Tick, due_ticks, is_blacked_out
 from aicmo_dagster.domain.schemas import STAGES
+from aicmo_dagster.stages.attempts import note_lost_run
 from aicmo_dagster.stages.workspace import Workspace
-from aicmo_dagster.store import ticks
+from aicmo_dagster.store import heartbeats, ticks
 from aicmo_dagster.store.due import campaigns_with_mail
-from aicmo_dagster.store.results import StageState, all_states, states_of
+from aicmo_dagster.store.results import StageState, all_states, last_durations, states_of
 
 AT_ONCE = 25
 """Runs asked for in one look: after a downtime what is due is spread over several."""
+
+SHARED_AT_ONCE = 100
+"""Campaigns in one shared run."""
+
+LARGE = timedelta(minutes=1)
+"""A campaign whose nurture took longer has a run of its own, so that no other waits for it."""
 
 PATIENCE = timedelta(minutes=2)
 """After this, a claimed tick without a run is asked for again: whoever took it has died."""
@@ -27,8 +34,20 @@ PATIENCE = timedelta(minutes=2)
 SHARED = "nurture"
 """The job whose ticks share a run: it is due often, and a run of its own costs 2 CPU seconds."""
 
+LARGE_NURTURE = "large_nurture"
+"""The job of a large campaign's nurture ticks."""
+
 FOLLOWING = STAGES[:4]
 """The stages that follow when the one before changed. Mail goes out by its schedule alone."""
+
+
+_MADE_BY = {
+    "full_pipeline": STAGES,
+    SHARED: STAGES[4:],
+    "train": ("score_model",),
+    "report": ("campaign_report",),
+}
+"""Job to what it makes; the others make `FOLLOWING`."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +55,7 @@ class Request:
     """A run to start.
 
     Args:
-        job: The scheduled job, or `follow`.
+        job: The scheduled job, `large_nurture`, `follow`, `new_files` or `answers`.
         campaigns: For whom; several only for the shared job.
         run_key: One key, one run.
         stages: The stages of a `follow`.
@@ -71,6 +90,7 @@ class Ended:
 
     run_id: str
     succeeded: bool
+    cancelled: bool = False
 
 
 def open_run_keys(workspace: Workspace) -> set[str]:
@@ -79,18 +99,30 @@ def open_run_keys(workspace: Workspace) -> set[str]:
         return {claimed.run_key for claimed in ticks.open_ticks(connection)}
 
 
+def beat(workspace: Workspace, now: datetime) -> None:
+    """The clock was looked at, which shows that daemon, code and database work together."""
+    with workspace.database.write() as connection:
+        heartbeats.beat(connection, heartbeats.CLOCK, now)
+
+
 def settle(workspace: Workspace, ended: Mapping[str, Ended], now: datetime) -> None:
     """The ticks of the runs that have ended say what became of them.
 
-    In a shared run each campaign has its own end: the others' failures are not its failure.
+    In a shared run each campaign has its own end: the others' failures are not its failure. What a
+    lost run left undone has failed, so that it shows.
     """
     if not ended:
         return
+    lost: list[tuple[Tick, str]] = []
     with workspace.database.write() as connection:
         for claimed in ticks.open_ticks(connection):
             if run := ended.get(claimed.run_key):
                 state, reason = _end_of(connection, claimed.tick, run)
                 ticks.finish_tick(connection, claimed.tick, state, reason, now)
+                if state == ticks.FAILED and not run.cancelled:
+                    lost.append((claimed.tick, run.run_id))
+    for tick, run_id in lost:
+        note_lost_run(workspace, tick.campaign, _MADE_BY.get(tick.job, FOLLOWING), run_id, now)
 
 
 def look(workspace: Workspace, busy: Mapping[str, str], started: Set[str], now: datetime) -> Look:
@@ -104,17 +136,21 @@ def look(workspace: Workspace, busy: Mapping[str, str], started: Set[str], now: 
     """
     with workspace.database.read() as connection:
         schedules = ticks.active_schedules(connection)
-        due = due_ticks(schedules, ticks.dealt_until(connection), now)[:AT_ONCE]
+        due = due_ticks(schedules, ticks.dealt_until(connection), now)
         claimed = ticks.open_ticks(connection)
         states = all_states(connection)
-        wants_mail = any(tick.job == SHARED for tick in due)
-        with_mail = campaigns_with_mail(connection, now) if wants_mail else set()
+        shared = [tick for tick in due if tick.job == SHARED]
+        with_mail = campaigns_with_mail(connection, now) if shared else set()
+        lengths = last_durations(connection, "nurture_sends", with_mail) if shared else {}
+    quiet = {tick for tick in shared if tick.campaign not in with_mail}
+    busy_shares = [tick for tick in shared if tick not in quiet][:SHARED_AT_ONCE]
+    own = [tick for tick in due if tick.job != SHARED][:AT_ONCE]
+    due = sorted([*quiet, *busy_shares, *own])
     occupied = {c.tick.campaign: f"for {c.run_key}" for c in claimed} | dict(busy)
     skipped = {t: f"run {occupied[t.campaign]} still goes" for t in due if t.campaign in occupied}
-    quiet = {t for t in due if t.job == SHARED and t.campaign not in with_mail}
     lost = [c for c in claimed if c.run_key not in started and c.claimed_at < now - PATIENCE]
-    requests = [*_requests({c.tick: c.run_key for c in lost})]
-    requests += _claim(workspace, due, skipped, quiet, now)
+    requests = [*_requests({c.tick: c.run_key for c in lost}, lengths)]
+    requests += _claim(workspace, due, skipped, quiet, lengths, now)
     resting = {key for key, s in schedules.items() if not s.enabled or is_blacked_out(s, now)}
     asked = {campaign for request in requests for campaign in request.campaigns}
     free = schedules.keys() & states.keys() - occupied.keys() - resting - asked
@@ -127,28 +163,37 @@ def _claim(
     due: list[Tick],
     skipped: Mapping[Tick, str],
     quiet: Set[Tick],
+    lengths: Mapping[str, timedelta],
     now: datetime,
 ) -> list[Request]:
     """The runs of those of `due` that are ours to do."""
     if not due:
         return []
-    shared = [t for t in due if t.job == SHARED and t not in quiet and t not in skipped]
-    digest = hashlib.sha256("".join(tick.key for tick in shared).encode()).hexdigest()[:16]
-    run_keys = {t: f"{SHARED}:{digest}" if t.job == SHARED else t.key for t in due}
+    large = {campaign for campaign, length in lengths.items() if length > LARGE}
+    shares = {t for t in due if t.job == SHARED and t.campaign not in large} - quiet
+    keys = "".join(tick.key for tick in due if tick in shares and tick not in skipped)
+    digest = hashlib.sha256(keys.encode()).hexdigest()[:16]
+    run_keys = {t: f"{SHARED}:{digest}" if t in shares else t.key for t in due}
     with workspace.database.write() as connection:
         ours = ticks.claim_ticks(connection, due, run_keys, skipped, quiet, now)
-    return _requests({tick: run_keys[tick] for tick in ours})
+    return _requests({tick: run_keys[tick] for tick in ours}, lengths)
 
 
-def _requests(run_keys: Mapping[Tick, str]) -> list[Request]:
-    """One request a key, in order of the ticks."""
+def _requests(run_keys: Mapping[Tick, str], lengths: Mapping[str, timedelta]) -> list[Request]:
+    """One request a key, in order of the ticks; who shares it is served the quickest first."""
     by_key: dict[str, list[Tick]] = {}
     for tick in sorted(run_keys):
         by_key.setdefault(run_keys[tick], []).append(tick)
-    return [
-        Request(members[0].job, tuple(t.campaign for t in members), key, members[0].at)
-        for key, members in by_key.items()
-    ]
+    return [_request(key, members, lengths) for key, members in by_key.items()]
+
+
+def _request(key: str, members: list[Tick], lengths: Mapping[str, timedelta]) -> Request:
+    first = members[0]
+    job = LARGE_NURTURE if first.job == SHARED and key == first.key else first.job
+    keys = sorted(
+        (tick.campaign for tick in members), key=lambda each: lengths.get(each, timedelta.max)
+    )
+    return Request(job, tuple(keys), key, first.at)
 
 
 def _follow(states: Mapping[str, Mapping[str, StageState]]) -> list[Request]:
@@ -182,6 +227,8 @@ def _end_of(connection: sa.Connection, tick: Tick, run: Ended) -> tuple[str, str
     ]
     if failures:
         return ticks.FAILED, "; ".join(failures)
-    if run.succeeded or any(state.succeeded_in == run.run_id for state in states.values()):
+    mailed = states.get("nurture_sends")
+    mailed_here = tick.job == SHARED and mailed is not None and mailed.succeeded_in == run.run_id
+    if run.succeeded or mailed_here:
         return ticks.SUCCEEDED, ""
     return ticks.FAILED, f"run {run.run_id} ended before it was done"

@@ -5,7 +5,7 @@ Not here: what is planned (`nurture`), the rules of claiming (`store.ledger`) an
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from aicmo_dagster.domain.sandbox import RenderFailed
 from aicmo_dagster.domain.tokens import address_key
+from aicmo_dagster.domain.tracking import Link
 from aicmo_dagster.mail.delivery import Transport
 from aicmo_dagster.mail.headers import Undeliverable
 from aicmo_dagster.mail.parcels import Parcel
@@ -32,11 +33,16 @@ from aicmo_dagster.store.breakers import (
 from aicmo_dagster.store.campaigns import StoredCampaign
 from aicmo_dagster.store.environments import count_claim
 from aicmo_dagster.store.leads import read_leads
+from aicmo_dagster.store.links import keep_links
+from aicmo_dagster.store.recipients import present_ids
 from aicmo_dagster.store.suppressions import suppress
 from aicmo_dagster.store.workers import this_boot, this_worker
 
 BATCH = 200
 """Sends claimed in one transaction: what a power failure can leave in doubt."""
+
+AHEAD = 20
+"""Messages written before the first of them leaves, so that their links are kept together."""
 
 DEAD = {
     "address": "the mail server knows no such address",
@@ -68,6 +74,7 @@ class Dispatch:
     _sends: dict[str, ledger.Send] = field(default_factory=dict)
     _breakers: dict[str, Breaker] = field(default_factory=dict)
     _held: list[tuple[ledger.Send, str]] = field(default_factory=list)
+    _links: set[str] = field(default_factory=set)
     _date: datetime = datetime.min
 
     @property
@@ -147,15 +154,46 @@ class Dispatch:
         threads: dict[str, list[tuple[str, str]]],
     ) -> Iterator[Parcel]:
         """The messages of `sends`, one when it is asked for; what cannot be written is held."""
-        for send in sends:
-            if self._is_closed(send, self._date):
-                continue  # given back at the end, and moved by the next claim
-            try:
-                thread = threads.get(send.lead_id, [])
-                content = letters.write(send, leads[send.lead_id], thread, self._date)
-                yield Parcel(self._sender, send.email, send.message_id, content)
-            except (RenderFailed, Undeliverable) as error:
-                self._held.append((send, str(error)))
+        for start in range(0, len(sends), AHEAD):
+            written = []
+            for send in sends[start : start + AHEAD]:
+                lead, thread = leads.get(send.lead_id), threads.get(send.lead_id, [])
+                if lead is None:  # erased since it was claimed, and its row with it
+                    continue
+                if not self._is_closed(send, self._date):  # else given back, and moved later
+                    written += self._written(send, letters, lead, thread)
+            self._keep_links([targets for _, _, targets in written])
+            for send, parcel, _ in written:
+                if not self._is_closed(send, self._date):
+                    yield parcel
+
+    def _written(
+        self,
+        send: ledger.Send,
+        letters: Letters,
+        lead: dict[str, Any],
+        thread: list[tuple[str, str]],
+    ) -> list[tuple[ledger.Send, Parcel, Mapping[str, Link]]]:
+        """The message of `send` and where its links lead; none if it cannot be written."""
+        try:
+            letter = letters.write(send, lead, thread, self._date)
+            parcel = Parcel(self._sender, send.email, send.message_id, letter.content)
+        except (RenderFailed, Undeliverable) as error:
+            self._held.append((send, str(error)))
+            return []
+        return [(send, parcel, letter.targets)]
+
+    def _keep_links(self, letters: list[Mapping[str, Link]]) -> None:
+        """Where these letters' links lead is on disk: they must work once the letters are out."""
+        told = [(n, link) for targets in letters for n, link in targets.items()]
+        new = {name: link for name, link in told if name not in self._links}
+        if new:
+            with self.workspace.database.write(durable=True) as connection:
+                owners = {(self.key, link.lead_id) for link in new.values() if link.lead_id}
+                there = {None, *(lead_id for _, lead_id in present_ids(connection, owners))}
+                kept = {name: link for name, link in new.items() if link.lead_id in there}
+                keep_links(connection, self.key, kept, self.clock())
+            self._links.update(name for name, link in new.items() if link.lead_id is None)
 
     def _settle(
         self, connection: sa.Connection, results: Sequence[tuple[Parcel, Delivery]], now: datetime

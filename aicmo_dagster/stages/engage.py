@@ -4,16 +4,20 @@ from collections.abc import Callable
 from datetime import datetime
 
 from aicmo_dagster.domain.nurture.engagement import RULES_VERSION, Tuning
+from aicmo_dagster.stages import escalate
 from aicmo_dagster.stages.graduate import graduate
 from aicmo_dagster.stages.hand_over import deliver_handoffs
 from aicmo_dagster.stages.judge import judge_engagement
 from aicmo_dagster.stages.record import WHOLE, cut_old_clients, replay
 from aicmo_dagster.stages.report import Report
+from aicmo_dagster.stages.webhooks import deliver_webhooks
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.campaigns import list_campaigns
+from aicmo_dagster.store.escalations import any_escalation_due
 from aicmo_dagster.store.events import newest_event, whole_clients
 from aicmo_dagster.store.handoffs import any_due
 from aicmo_dagster.store.verdicts import any_ripe
+from aicmo_dagster.store.webhooks import any_due as any_to_tell
 
 
 def engage(
@@ -21,7 +25,8 @@ def engage(
 ) -> tuple[list[Report], dict[str, Exception]]:
     """Every active campaign's events are judged, its graduates handed over, handoffs delivered.
 
-    Clients' addresses that have served their time are cut, too.
+    Whoever subscribed to events is told of them, handoffs that nobody took up in time are
+    escalated, and clients' addresses that have served their time are cut, too.
 
     Returns:
         The reports, and the errors of campaigns that failed: they stop no other.
@@ -34,9 +39,12 @@ def engage(
         try:
             reports.append(judge_engagement(workspace, key, clock()))
             reports.append(graduate(workspace, key, clock()))
+            escalate.plan(workspace, key, clock())
         except Exception as error:  # the boundary: whatever it is, the next campaign has its turn
             failures[key] = error
     reports.append(deliver_handoffs(workspace, clock))
+    reports.append(escalate.deliver(workspace, clock))
+    deliver_webhooks(workspace, clock)
     cut_old_clients(workspace, clock())
     return reports, failures
 
@@ -48,6 +56,8 @@ def mark(workspace: Workspace, now: datetime) -> str | None:
     with workspace.database.read() as connection:
         if (
             any_due(connection, now)
+            or any_to_tell(connection, now)
+            or any_escalation_due(connection, now)
             or any_ripe(connection, RULES_VERSION, ripe_before)
             or whole_clients(connection, now - WHOLE, 1)
         ):

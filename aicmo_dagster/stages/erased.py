@@ -4,15 +4,17 @@ Not here: erasing (`erase`).
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import sqlalchemy as sa
 
 from aicmo_dagster.domain.intake import Intake
-from aicmo_dagster.domain.tokens import address_key, normal_address
-from aicmo_dagster.store.erasures import any_erased, erased
+from aicmo_dagster.domain.tokens import address_key, identity_key, normal_address
+from aicmo_dagster.store.erasures import any_erased, erased, named_by
 
 _ADDRESS = re.compile(r"[^\s\"'<>,;:\\\[\]{}()|]+@[^\s\"'<>,;:\\\[\]{}()|]+")
 
@@ -21,9 +23,10 @@ def without_erased(connection: sa.Connection, secret_key: bytes, taken: Intake) 
     """`taken` without the leads, the aliases and the rejects of those who were erased."""
     if not any_erased(connection):
         return taken
-    gone = _erased_among(connection, secret_key, taken.leads["email"].dropna())
-    leaving = taken.leads["email"].isin(gone)
-    ids = set(taken.leads.loc[leaving, "lead_id"])
+    gone = erased_among(connection, secret_key, taken.leads["email"].dropna())
+    named = _erased_by_identity(connection, secret_key, taken)
+    leaving = taken.leads["email"].isin(gone) | taken.leads["lead_id"].isin(named)
+    ids = {*taken.leads.loc[leaving, "lead_id"], *named}
     return replace(
         taken,
         leads=taken.leads[~leaving],
@@ -39,7 +42,7 @@ def rejects_without_erased(
     if rejects.empty or not any_erased(connection):
         return rejects
     named = [_ADDRESS.findall(content) for content in rejects["content"]]
-    gone = _erased_among(connection, secret_key, {each for found in named for each in found})
+    gone = erased_among(connection, secret_key, {each for found in named for each in found})
     kept = [
         content if gone.isdisjoint(found) else "{}"
         for content, found in zip(rejects["content"], named, strict=True)
@@ -48,9 +51,29 @@ def rejects_without_erased(
     return rejects.assign(content=contents)
 
 
-def _erased_among(
+def _erased_by_identity(connection: sa.Connection, secret_key: bytes, taken: Intake) -> set[str]:
+    """Leads that go by an identity of somebody who was erased, whatever their address is.
+
+    Of those who were leads before, and are not named anew, all is known already.
+    """
+    owners: dict[str, list[str]] = {}
+    for alias, lead_id in _texts(taken.aliases, "alias", "lead_id"):
+        owners.setdefault(identity_key(secret_key, "alias", alias), []).append(lead_id)
+    for lead_id, *named in _texts(taken.leads, "lead_id", "linkedin_url", "source", "external_id"):
+        for kind, value in named_by(*named):
+            owners.setdefault(identity_key(secret_key, kind, value), []).append(str(lead_id))
+    return {lead for key in erased(connection, list(owners)) for lead in owners[key]}
+
+
+def _texts(frame: pd.DataFrame, *names: str) -> Iterator[tuple[Any, ...]]:
+    """The rows of these columns, a missing value being None."""
+    return zip(*(pa.array(frame[name], pa.string()).to_pylist() for name in names), strict=True)
+
+
+def erased_among(
     connection: sa.Connection, secret_key: bytes, addresses: Iterable[str]
 ) -> set[str]:
+    """Those of `addresses` whose person was erased."""
     hashed: dict[str, list[str]] = {}
     for address in addresses:
         hashed.setdefault(address_key(secret_key, normal_address(address)), []).append(address)

@@ -5,6 +5,7 @@ Not here: the rules (`domain.nurture.experiments`), or the draw (`domain.nurture
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 import pandas as pd
 import sqlalchemy as sa
@@ -58,8 +59,13 @@ def experiment_table(workspace: Workspace, key: str) -> pd.DataFrame:
     low and high (against the first variant, in rate, 95 %), z, bound, stands.
     """
     with workspace.database.read() as connection:
-        stored = experiments.experiments_of(connection, key)
-    return pd.DataFrame([row for each in stored for row in _rows(each)], columns=list(_COLUMNS))
+        return pd.DataFrame(stored_rows(connection, key), columns=list(_COLUMNS))
+
+
+def stored_rows(connection: sa.Connection, key: str) -> list[dict[str, Any]]:
+    """The rows of `experiment_table`; a column may be absent where it is missing."""
+    stored = experiments.experiments_of(connection, key)
+    return [row for each in stored for row in _rows(each)]
 
 
 _COLUMNS = (
@@ -68,7 +74,7 @@ _COLUMNS = (
 )
 
 
-def _rows(each: StoredExperiment) -> Iterator[dict[str, object]]:
+def _rows(each: StoredExperiment) -> Iterator[dict[str, Any]]:
     last = each.looks[-1] if each.looks else {"arms": [], "comparisons": []}
     compared = {told["variant"]: told for told in last["comparisons"]}
     for arm in last["arms"] or [{"variant": None, "delivered": 0, "successes": 0, "lost": 0}]:

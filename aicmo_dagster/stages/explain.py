@@ -10,13 +10,11 @@ import sqlalchemy as sa
 
 from aicmo_dagster.domain.campaigns import Scoring
 from aicmo_dagster.domain.provenance import SEPARATOR
-from aicmo_dagster.domain.scoring.catalogue import BY_NAME
 from aicmo_dagster.domain.scoring.dimensions import Dimension
 from aicmo_dagster.domain.scoring.explanation import Explanation, explain_score
-from aicmo_dagster.domain.scoring.features import features
 from aicmo_dagster.domain.scoring.model_documents import from_document
 from aicmo_dagster.domain.scoring.model_frames import model_columns
-from aicmo_dagster.domain.scoring.scorecard import VERSION
+from aicmo_dagster.domain.scoring.scorecard import VERSION, looked_at
 from aicmo_dagster.stages.activity import activities
 from aicmo_dagster.stages.grounds import grounds
 from aicmo_dagster.stages.workspace import Workspace
@@ -119,9 +117,9 @@ def _score(
     if row is None:
         return None
     lead = read_lead_rows(connection, key, [lead_id])
-    dimensions: Mapping[str, Dimension] = BY_NAME
+    dimensions: Mapping[str, Dimension]
     if row["model"] == VERSION:
-        columns = features(lead, scoring, now)
+        dimensions, columns = looked_at(lead, scoring, now)
     else:
         model = from_document(find_model(connection, key, row["model"]).document)
         dimensions = {dimension.name: dimension for dimension in model.dimensions}

@@ -17,9 +17,12 @@ from pathlib import Path
 from aicmo_dagster.domain.tokens import environment_key
 from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.stages.workspace import Workspace
-from aicmo_dagster.store.environments import Stamp, read_stamp, set_stamp
+from aicmo_dagster.store.environments import Stamp, read_stamp, renew_stamp, set_stamp
 
 NAME = "sending.json"
+
+_SUCCEEDED = 2**62
+"""More claims than any database counts: another one has taken this one's place."""
 
 
 class Fence:
@@ -43,11 +46,17 @@ class Fence:
             stamp = read_stamp(connection)
         known = self._read()
         ours = stamp is not None and stamp.id in known
+        if stamp is not None and ours and known[stamp.id] >= _SUCCEEDED:
+            raise AicmoError(
+                "another database has taken the place of this one: all was moved there, or a "
+                "backup of it was restored. Point AICMO_DATABASE_URL at that one"
+            )
         if stamp is not None and ours and known[stamp.id] > stamp.claims:
             raise AicmoError(
                 f"the database is older than what was sent from here: it counts {stamp.claims} "
                 f"claims, {self._path} {known[stamp.id]}. A backup was restored? What it holds "
-                f"as planned may have been sent since. To send all the same, remove {self._path}"
+                "as planned may have been sent since. 'aicmo restored' sees to it that it is not "
+                f"sent again. To send all the same, remove {self._path}"
             )
         if stamp is not None and not ours and stamp.environment != self._environment:
             raise AicmoError(
@@ -65,6 +74,15 @@ class Fence:
     def note(self, claims: int) -> None:
         """The database counts `claims`, which this installation remembers outside of it."""
         self._keep(Stamp(self._id, self._environment, claims))
+
+    def succeed(self, now: datetime) -> None:
+        """The database has taken the place of the one it came from, which is not sent from here."""
+        new_id = secrets.token_hex(8)
+        with self._database.write(durable=True) as connection:
+            before = renew_stamp(connection, new_id, self._environment)
+        if before is not None:
+            self._keep(Stamp(before.id, before.environment, _SUCCEEDED))
+            self.check(now)
 
     def _keep(self, stamp: Stamp) -> None:
         known = self._read()

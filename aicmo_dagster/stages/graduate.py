@@ -29,6 +29,7 @@ from aicmo_dagster.store.ledger import sends_of_lead
 from aicmo_dagster.store.overrides import active_overrides, add_override
 from aicmo_dagster.store.suppressions import suppressed
 from aicmo_dagster.store.verdicts import read_verdicts, verdicts_of_lead
+from aicmo_dagster.store.webhooks import Occurrence, announce
 
 UNWANTED = ("unsubscribe", "complaint", "bounce")
 """After these nobody is handed to sales, whatever was clicked."""
@@ -130,6 +131,9 @@ class _Handing:
             self._document(each, lead),
             self._now,
         )
+        data = {"campaign": self._key, "lead_id": each.lead_id, "to": self._rule.to}
+        told = Occurrence(f"{self._key}/{each.lead_id}", data, (self._key,), each.lead_id)
+        announce(self._connection, "lead.handed_off", [told], self._now)
         cancel_waiting(self._connection, self._key, [each.lead_id], "handed to sales")
         if self._rule.pause_colleagues:
             self._pause(each.lead_id)

@@ -4,9 +4,10 @@ Not here: how a source is read (`sources`, `search`), or whom providers are aske
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import chain
 
 import pandas as pd
 import pyarrow
@@ -19,6 +20,7 @@ from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.sources.csv_files import Harvested, read_csv_source
 from aicmo_dagster.stages.enrich import Enrichment
 from aicmo_dagster.stages.erased import rejects_without_erased, without_erased
+from aicmo_dagster.stages.imports import imported
 from aicmo_dagster.stages.providers import REAL_TIME, Providers, Time, open_providers
 from aicmo_dagster.stages.report import Report
 from aicmo_dagster.stages.search import search_people
@@ -64,7 +66,7 @@ def harvest(workspace: Workspace, key: str, now: datetime, clock: Time = REAL_TI
     """
     stored = workspace.campaign(key)
     with open_providers(workspace, clock) as providers:
-        gathered = _gather(stored, providers)
+        gathered = _gather(workspace, stored, providers)
         taken = _take_in(workspace, key, gathered.records, gathered.rejects, now)
         outcomes: Counter[str] = Counter()
         if stored.campaign.enrich is not None:
@@ -78,20 +80,32 @@ def harvest(workspace: Workspace, key: str, now: datetime, clock: Time = REAL_TI
     return _report(workspace, key, gathered, taken, outcomes)
 
 
-def _gather(stored: StoredCampaign, providers: Providers) -> _Gathered:
-    """What each source holds, normalised part by part."""
-    gathered = _Gathered(Records(stored.campaign.campaign))
-    for position, source in enumerate(stored.campaign.sources, start=1):
-        name = f"{source.type}-{position}"
-        for part in _parts(stored, providers, source, name, gathered):
+def _gather(workspace: Workspace, stored: StoredCampaign, providers: Providers) -> _Gathered:
+    """What each source and each import holds, normalised part by part."""
+    key, asked = stored.campaign.campaign, 0
+    gathered = _Gathered(Records(key))
+    for name, parts in chain(_sources(stored, providers, gathered), imported(workspace, key)):
+        asked += 1
+        for part in parts:
             gathered.records.add(part.rows)
             gathered.rejects.append(part.rejects)
             gathered.read[name] += part.read
     _give_back_memory()
-    if len(gathered.failed) == len(stored.campaign.sources):
+    if not asked:
+        raise AicmoError(f"campaign '{key}' has neither sources nor imports; import leads first")
+    if len(gathered.failed) == asked:
         raise AicmoError("; ".join(gathered.failed))
     gathered.notes += gathered.failed
     return gathered
+
+
+def _sources(
+    stored: StoredCampaign, providers: Providers, gathered: _Gathered
+) -> Iterator[tuple[str, Iterable[Harvested]]]:
+    """Each source of the document: its name, and what it holds."""
+    for position, source in enumerate(stored.campaign.sources, start=1):
+        name = f"{source.type}-{position}"
+        yield name, _parts(stored, providers, source, name, gathered)
 
 
 def _parts(

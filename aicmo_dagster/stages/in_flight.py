@@ -53,12 +53,11 @@ class InFlight(Generic[Item, Given]):
         self._places = 1
         self._width, self._start, self._land, self._pause = width, start, land, pause
         self._flying: dict[Future[Given], Item] = {}
-        self._landing: list[tuple[Item, Given | AicmoError]] = []
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is in flight, or back without having landed."""
-        return not self._flying and not self._landing
+        """Whether nothing is in flight."""
+        return not self._flying
 
     def run(self) -> None:
         """The queue is empty and every answer has landed, also where an error ends it."""
@@ -66,7 +65,7 @@ class InFlight(Generic[Item, Given]):
             try:
                 while self.queue or self._flying:
                     if not self.queue or len(self._flying) >= self._places:
-                        self._land_some(pool)
+                        self._land_some()
                     elif (later := self._launch(pool)) is not None:
                         self._wait(later)
             finally:
@@ -92,30 +91,19 @@ class InFlight(Generic[Item, Given]):
         elif later.until is not None:
             self._pause(later.until)
 
-    def _land_some(self, pool: ThreadPoolExecutor | None = None) -> None:
-        """What is back lands; where all is well, others leave by `pool` before that."""
-        failures = self._collect()
-        is_well = not failures and not any(isinstance(g, AicmoError) for _, g in self._landing)
-        try:
-            if pool is not None and is_well and self.queue and self._places == self._width:
-                self._launch(pool)
-        finally:
-            landed, self._landing = self._landing, []
-            self._places = self._width
-            self._land(landed)
-        if failures:
-            raise failures[0]
-
-    def _collect(self) -> list[BaseException]:
-        """What is back is about to land; gives what is no answer and no error of ours."""
+    def _land_some(self) -> None:
         done, _ = wait(self._flying, return_when=FIRST_COMPLETED)
+        landed: list[tuple[Item, Given | AicmoError]] = []
         failures = []
         for future in [future for future in self._flying if future in done]:
             item, error = self._flying.pop(future), future.exception()
             if error is None:
-                self._landing.append((item, future.result()))
+                landed.append((item, future.result()))
             elif isinstance(error, AicmoError):
-                self._landing.append((item, error))
+                landed.append((item, error))
             else:
                 failures.append(error)
-        return failures
+        self._places = self._width
+        self._land(landed)
+        if failures:
+            raise failures[0]

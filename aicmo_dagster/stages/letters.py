@@ -1,14 +1,17 @@
-"""A claimed send made into the bytes of a message, signed if there is a key.
+"""A claimed send made into the bytes of a message, tracked, and signed if there is a key.
 
 Not here: Markdown, MIME, DKIM or delivery themselves.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from aicmo_dagster.domain.campaigns import Step
 from aicmo_dagster.domain.markdown import MessageTemplate, compile_message
 from aicmo_dagster.domain.tokens import unsubscribe_token
+from aicmo_dagster.domain.tracking import Link, Tracked, Tracker, fixed_links
 from aicmo_dagster.mail.messages import Outgoing, Skeleton
 from aicmo_dagster.mail.signing import Signer, read_signer, require_alignment
 from aicmo_dagster.stages.workspace import Workspace
@@ -17,6 +20,14 @@ from aicmo_dagster.store.ledger import Send
 
 _Template = tuple[int, str, str, str | None]
 """Version of the campaign document, sequence, step, variant."""
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A message, and where its links lead by their names: to be kept before it leaves."""
+
+    content: bytes = field(repr=False)
+    targets: Mapping[str, Link]
 
 
 class Letters:
@@ -30,18 +41,23 @@ class Letters:
     def __init__(self, workspace: Workspace, stored: StoredCampaign) -> None:
         self._workspace = workspace
         self._sender = stored.campaign.nurture.sender
+        self._track = stored.campaign.nurture.track
         self._key = stored.campaign.campaign
         self._name = stored.campaign.name
         self._versions: dict[int, StoredCampaign] = {}
         self._templates: dict[_Template, MessageTemplate] = {}
         self._skeletons: dict[tuple[str, str], Skeleton] = {}
+        self._fixed: dict[_Template, frozenset[str]] = {}
         self._secret_key = workspace.settings.secret_key()
-        self._signer = _signer(workspace, self._sender.address)
+        self._tracker = Tracker(
+            self._secret_key, workspace.settings.public_url, self._key, self._track
+        )
+        self._signer = open_signer(workspace, self._sender.address)
 
     def write(
         self, send: Send, lead: dict[str, Any], thread: list[tuple[str, str]], date: datetime
-    ) -> bytes:
-        """The message of `send` to `lead`.
+    ) -> Letter:
+        """The message of `send` to `lead`; the same send always gets the same.
 
         Args:
             send: The claimed send.
@@ -56,25 +72,33 @@ class Letters:
         token = unsubscribe_token(self._secret_key, self._key, send.lead_id)
         url = f"{self._workspace.settings.public_url}/u/{token}"
         replied_to = self._replied_to(send, thread)
+        tracked = self._tracked(send, lead, url)
         message = Outgoing(
             recipient=send.email,
             recipient_name=_full_name(lead),
             message_id=send.message_id,
             date=send.dated_at or date,
-            rendered=self._template(send).render(self._tokens(lead, url)),
+            rendered=tracked.message,
             unsubscribe_url=url,
             in_reply_to=replied_to[-1] if replied_to else None,
             references=tuple(replied_to),
         )
         content = self._skeleton(send).message(message)
-        if self._signer is None:
-            return content
-        return self._signer.signed(content, int(message.date.timestamp()))
+        if self._signer is not None:
+            content = self._signer.signed(content, int(message.date.timestamp()))
+        return Letter(content, tracked.targets)
+
+    def _tracked(self, send: Send, lead: dict[str, Any], url: str) -> Tracked:
+        template = self._template(send)
+        rendered = template.render(self._tokens(lead, url))
+        fixed = self._fixed[_template_of(send)]
+        return self._tracker.tracked(rendered, send.lead_id, send.step, fixed)
 
     def _skeleton(self, send: Send) -> Skeleton:
         at = (send.sequence, send.step)
         if at not in self._skeletons:
-            self._skeletons[at] = Skeleton(self._sender, self._key, *at)
+            tagged = self._track.replies
+            self._skeletons[at] = Skeleton(self._sender, self._key, *at, tagged=tagged)
         return self._skeletons[at]
 
     def _tokens(self, lead: dict[str, Any], url: str) -> dict[str, Any]:
@@ -91,7 +115,7 @@ class Letters:
         }
 
     def _template(self, send: Send) -> MessageTemplate:
-        at = (send.campaign_version, send.sequence, send.step, send.variant)
+        at = _template_of(send)
         if at not in self._templates:
             version = self._version(send.campaign_version)
             texts = {v: (s, b) for v, s, b in self._step(send).texts()}
@@ -100,6 +124,7 @@ class Letters:
                 subject or self._thread_subject(send),
                 version.templates.get(body, body) if body else "",
             )
+            self._fixed[at] = fixed_links(self._templates[at].source)
         return self._templates[at]
 
     def _thread_subject(self, send: Send) -> str:
@@ -133,11 +158,21 @@ class Letters:
         return self._versions[version]
 
 
+def _template_of(send: Send) -> _Template:
+    return (send.campaign_version, send.sequence, send.step, send.variant)
+
+
 def _full_name(lead: dict[str, Any]) -> str | None:
     return " ".join(filter(None, (lead["first_name"], lead["last_name"]))) or None
 
 
-def _signer(workspace: Workspace, sender: str) -> Signer | None:
+def open_signer(workspace: Workspace, sender: str) -> Signer | None:
+    """Signs mail from the address `sender`; none where mail is not signed here.
+
+    Raises:
+        BadInput: If the key cannot sign.
+        AicmoError: If the signature is not of the sender's domain.
+    """
     dkim = workspace.settings.dkim
     if dkim is None:
         return None

@@ -1,7 +1,7 @@
 """Pausing, resuming and moving leads to another version: each shows its counts before it is done.
 
-A single lead is paused by an override. Not here: what follows for each send
-(`domain.nurture.lifecycle`).
+A single lead is paused by an override, and its sends wait like others. Not here: what follows for
+each send (`domain.nurture.lifecycle`).
 """
 
 from datetime import datetime, timedelta
@@ -22,6 +22,7 @@ from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store import pauses
 from aicmo_dagster.store.campaigns import load_campaign
 from aicmo_dagster.store.database import take_turn
+from aicmo_dagster.store.overrides import active_overrides, add_override
 from aicmo_dagster.store.pauses import Pause
 from aicmo_dagster.store.sequence_versions import leads_in_flight, move_to_version
 
@@ -53,13 +54,21 @@ def preview_resume(
     *,
     now: datetime,
     sequence: str | None = None,
+    lead_id: str | None = None,
     over: timedelta = SPREAD_OVER,
 ) -> pd.DataFrame:
-    """What each way to resume would do, in sends: mode, skipped, moved, due_at_once, due_later."""
+    """What each way to resume would do, in sends: mode, skipped, moved, due_at_once, due_later.
+
+    Of the campaign, of one sequence, or of one lead.
+    """
     with workspace.database.read() as connection:
-        paused = _active(connection, key, sequence)
-        waiting = pauses.sends_behind(connection, key, paused)
-    return resume_counts(waiting, paused_at=paused.paused_at, now=now, over=over)
+        if lead_id is not None:
+            since = _paused_lead(connection, key, lead_id, now)
+            waiting = pauses.sends_of_paused(connection, key, lead_id)
+        else:
+            paused = _active(connection, key, sequence)
+            since, waiting = paused.paused_at, pauses.sends_behind(connection, key, paused)
+    return resume_counts(waiting, paused_at=since, now=now, over=over)
 
 
 def resume(
@@ -89,6 +98,31 @@ def resume(
         return pauses.change_sends(connection, key, changes)
 
 
+def resume_lead(
+    workspace: Workspace,
+    key: str,
+    lead_id: str,
+    mode: Mode,
+    *,
+    reason: str,
+    by: str,
+    now: datetime,
+    over: timedelta = SPREAD_OVER,
+) -> int:
+    """The lead's pause has ended, in the way of `mode`; tells how many sends that changed.
+
+    Raises:
+        AicmoError: If the lead is not paused.
+    """
+    with workspace.database.write() as connection:
+        take_turn(connection, f"planning of {key}")
+        since = _paused_lead(connection, key, lead_id, now)
+        waiting = pauses.sends_of_paused(connection, key, lead_id)
+        changes = resumed(waiting, mode, paused_at=since, now=now, over=over)
+        add_override(connection, key, lead_id, "resume", reason, by, now)
+        return pauses.change_sends(connection, key, changes)
+
+
 def preview_migration(workspace: Workspace, key: str, version: int | None = None) -> pd.DataFrame:
     """Who would get what in `version`, the current one if not given: see `lifecycle.migration`."""
     with workspace.database.read() as connection:
@@ -105,6 +139,16 @@ def migrate(workspace: Workspace, key: str, now: datetime, version: int | None =
         who = migration(leads_in_flight(connection, key), stored.campaign, stored.version)
         moving = who.loc[who["stays"].isna(), "lead_id"]
         return move_to_version(connection, key, moving, stored.version, now)
+
+
+def _paused_lead(connection: sa.Connection, key: str, lead_id: str, now: datetime) -> datetime:
+    """Since when the lead is paused."""
+    active = active_overrides(connection, key, now)
+    mine = active[(active["lead_id"] == lead_id) & (active["action"] == "pause")]
+    if mine.empty:
+        raise AicmoError(f"lead {lead_id} of campaign {key!r} is not paused")
+    since: datetime = mine["decided_at"].iloc[0].to_pydatetime()
+    return since
 
 
 def _active(connection: sa.Connection, key: str, sequence: str | None) -> Pause:

@@ -12,23 +12,24 @@ from typing import Any
 import sqlalchemy as sa
 
 from aicmo_dagster.domain.links import read_click_token, read_open_token, read_unsubscribe_token
-from aicmo_dagster.domain.tokens import address_key
+from aicmo_dagster.domain.tokens import address_key, normal_address
 from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.mail.inbound.bounces import Bounce
 from aicmo_dagster.mail.inbound.mailboxes import open_mailbox
 from aicmo_dagster.mail.inbound.recognition import Inbound, recognise
-from aicmo_dagster.stages.record import unsubscribe
+from aicmo_dagster.stages.record import addresses_of, unsubscribe
 from aicmo_dagster.stages.report import Report
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.campaigns import load_campaign
 from aicmo_dagster.store.events import add_event, instants_of
+from aicmo_dagster.store.handoffs import colleagues_everywhere
 from aicmo_dagster.store.inbound import (
     begin_message,
     describe_message,
     move_cursor,
     read_cursor,
 )
-from aicmo_dagster.store.interruptions import put_off
+from aicmo_dagster.store.interruptions import hold_back
 from aicmo_dagster.store.recipients import (
     Recipient,
     recipient,
@@ -142,7 +143,9 @@ class _Handling:
         if kind == "out_of_office":
             return self._away(self.lead)
         self._event(self.lead, kind, {"matched_by": "reference", "text": self._inbound.text})
-        return "recorded"
+        if kind != "reply":
+            return "recorded"
+        return f"recorded, {self._spare_colleagues(self.lead)} colleagues spared for a while"
 
     def _proven(self) -> Recipient | None:
         """The lead whose message is quoted."""
@@ -153,7 +156,8 @@ class _Handling:
             for read in (read_click_token, read_unsubscribe_token, read_open_token):
                 place = read(self._secret_key, token)
                 if place:
-                    return recipient(self._connection, place.campaign, place.lead_id)
+                    named = (place.campaign, place.lead_id, place.step)
+                    return recipient(self._connection, *named)
         return None
 
     def _act_without_proof(self) -> str:
@@ -173,7 +177,7 @@ class _Handling:
         return "matched by address alone: recorded, nobody is suppressed"
 
     def _bounced(self, lead: Recipient) -> str:
-        bounce = _about(lead, self._inbound.bounces)
+        bounce = self._about(lead)
         detail = {"failure": bounce.failure, "status": bounce.status}
         if bounce.failure in _EVENT_OF:
             self._event(lead, _EVENT_OF[bounce.failure], detail)
@@ -182,12 +186,37 @@ class _Handling:
             self._event(lead, "soft_bounce", detail)
             if not self._failed_too_often(lead):
                 return "soft: recorded"
-        self._event(lead, "bounce", detail)
+        moved = lead.address and address_key(self._secret_key, lead.address) not in lead.sent_to
+        # An address that is the lead's no more is suppressed, and the lead written to at its own.
+        self._event(lead, "former_bounce" if moved and lead.sent_to else "bounce", detail)
         return self._suppress(lead, f"bounced ({bounce.failure.replace('_', ' ')})")
+
+    def _about(self, lead: Recipient) -> Bounce:
+        """The failure of the address written to, else the first: the lead may be forwarded."""
+        bounces, theirs = self._inbound.bounces, set(addresses_of(self._secret_key, lead))
+        named = ((b, normal_address(b.address or "")) for b in bounces)
+        own = (b for b, address in named if address_key(self._secret_key, address) in theirs)
+        return next(own, bounces[0])
 
     def _failed_too_often(self, lead: Recipient) -> bool:
         times = instants_of(self._connection, lead.campaign, lead.lead_id, "soft_bounce")
         return len(times) >= SOFT_BOUNCES and times[-1] - times[0] >= SOFT_SPAN
+
+    def _spare_colleagues(self, lead: Recipient) -> int:
+        """Colleagues of who replied get nothing for as long as their campaigns say; how many."""
+        everywhere = colleagues_everywhere(self._connection, lead.campaign, lead.lead_id)
+        spared = 0
+        for campaign, leads in everywhere.items():
+            try:
+                routing = load_campaign(self._connection, campaign).campaign.routing
+            except AicmoError:  # a document of another version must not keep mail from being read
+                continue
+            days = routing.overlap.colleague_replied_days
+            if days:
+                until, reason = self._now + timedelta(days=days), "a colleague replied"
+                hold_back(self._connection, campaign, leads, until, reason)
+                spared += len(leads)
+        return spared
 
     def _objected(self, lead: Recipient) -> str:
         self._event(lead, "reply", {"matched_by": "reference", "asks_to_stop": True})
@@ -207,15 +236,15 @@ class _Handling:
         self._event(lead, "out_of_office", detail)
         if back is None:
             return "away: recorded"
-        until = datetime.combine(back, time(), self._now.tzinfo)
-        moved = put_off(
-            self._connection, lead.campaign, lead.lead_id, until, "waits for its return"
+        # At noon UTC the day has begun in all of the Americas.
+        until = datetime.combine(back, time(12), self._now.tzinfo)
+        moved = hold_back(
+            self._connection, lead.campaign, [lead.lead_id], until, "waits for its return"
         )
         return f"away until a day it names: {moved} sends put off"
 
     def _suppress(self, lead: Recipient, reason: str) -> str:
-        if lead.address:
-            key = address_key(self._secret_key, lead.address)
+        for key in addresses_of(self._secret_key, lead):
             suppress(self._connection, "address", key, reason, "inbound mail", self._now)
         return f"{reason}: suppressed"
 
@@ -238,11 +267,5 @@ class _Handling:
             sender = load_campaign(self._connection, lead.campaign).campaign.nurture.sender
         except AicmoError:  # a document of another version must not keep mail from being handled
             return False
-        ours = {sender.address.lower(), (sender.reply_to or "").lower()}
+        ours = {each.lower() for each in (sender.address, sender.reply_to) if each}
         return self._inbound.kind != "bounce" and self._inbound.sender in ours
-
-
-def _about(lead: Recipient, bounces: tuple[Bounce, ...]) -> Bounce:
-    """The failure of the lead's own address, else the first: the lead may be forwarded."""
-    own = (b for b in bounces if (b.address or "").lower() == lead.address)
-    return next(own, bounces[0])

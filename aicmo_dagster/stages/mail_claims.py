@@ -32,7 +32,10 @@ def nobody_suppressed_is_mailed(workspace: Workspace, key: str, now: datetime) -
     with workspace.database.read() as connection:
         sent = recipients_since(connection, key, sender, now - LOOKED_BACK)
         keys = [
-            [address_key(secret, address) for address in sent["email"]],
+            [
+                kept if isinstance(kept, str) else address_key(secret, address)
+                for kept, address in zip(sent["address_key"], sent["email"], strict=True)
+            ],
             [domain_key(secret, domain) for domain in sent["recipient_domain"]],
         ]
         since = suppressed_since(connection, [key for told in keys for key in told])

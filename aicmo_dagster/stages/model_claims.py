@@ -15,14 +15,15 @@ from aicmo_dagster.domain.scoring.model import Model, score
 from aicmo_dagster.domain.scoring.model_documents import from_document
 from aicmo_dagster.domain.scoring.model_frames import (
     arrived_since,
-    history_of,
     model_columns,
     with_own_points,
 )
 from aicmo_dagster.stages.claims import Finding
+from aicmo_dagster.stages.outcomes import read_history
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.frames import read_frame
 from aicmo_dagster.store.models import promoted_model
+from aicmo_dagster.store.troubles import DRIFTED
 
 if TYPE_CHECKING:
     from aicmo_dagster.domain.scoring.drift import Drift
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 # is imported where a model is in charge.
 
 NO_MODEL = "no model is in charge"
+
 MOST_UNKNOWN = 0.2
 """The share of leads that nothing is known of above which scores mean little."""
 
@@ -39,18 +41,21 @@ def leads_are_like_those_learned_from(workspace: Workspace, key: str, now: datet
     """Of the leads since training, no column and no score has drifted beyond chance."""
     found = drifts(workspace, key, now)
     moved = [each.name for each in found if each.alarm]
-    figures = {"drifted": len(moved), "worst_psi": max((e.psi for e in found), default=0.0)}
+    figures = {DRIFTED: len(moved), "worst_psi": max((e.psi for e in found), default=0.0)}
     return Finding(not moved, f"drifted since training: {', '.join(moved)}; train again", figures)
 
 
 def expected_wins_come_true(workspace: Workspace, key: str, now: datetime) -> Finding:
     """In no cohort since training do wins differ from the expected ones by more than chance."""
-    standing, leads, scoring = _standing(workspace, key)
-    if standing is None:
-        return Finding(True, NO_MODEL)
+    scoring = workspace.campaign(key).campaign.scoring
+    with workspace.database.read() as connection:
+        stored = promoted_model(connection, key)
+        if stored is None:
+            return Finding(True, NO_MODEL)
+        leads, history = read_history(connection, key, scoring, now)
+    standing = from_document(stored.document)
     from aicmo_dagster.domain.scoring.drift import observed_against_expected
 
-    history = history_of(leads, scoring, now)
     newer = history.labelled & arrived_since(standing, history.arrival)
     part = history.part(newer)
     if not len(part.won):

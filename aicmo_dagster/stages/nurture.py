@@ -5,7 +5,7 @@ their delivery (`mail`), or one pass of sending (`dispatch`).
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -22,23 +22,29 @@ from aicmo_dagster.store.frames import count_rows
 from aicmo_dagster.store.workers import has_ended, this_boot
 
 
-def nurture(workspace: Workspace, key: str, clock: Callable[[], datetime]) -> Report:
+def nurture(
+    workspace: Workspace,
+    key: str,
+    clock: Callable[[], datetime],
+    transport: Transport | None = None,
+) -> Report:
     """Everything that is due and allowed is sent; `nurture_sends` says where every send stands.
 
     Args:
         workspace: The settings and the database.
         key: The campaign.
         clock: Asked for the time again and again, since sending may last for hours.
+        transport: Where mail goes instead of where the settings say; its owner closes it.
     """
     stored = workspace.campaign(key)
     fence = Fence(workspace)
     fence.check(clock())
-    with _transport(workspace) as transport:
-        run = _Run(workspace, stored, transport, clock)
+    with nullcontext(transport) if transport else _transport(workspace) as carrier:
+        run = _Run(workspace, stored, carrier, clock)
         run.settle()
         readiness = make_ready(workspace, stored, clock())
         planned = run.plan()
-        dispatch = Dispatch(workspace, stored, transport, fence, clock)
+        dispatch = Dispatch(workspace, stored, carrier, fence, clock)
         if stored.state == "active":
             dispatch.send()
             planned += run.plan()

@@ -74,8 +74,9 @@ def plan_due(
         standings=standings(connection, versions, now),
     )
     plan = planner.plan(leads[reachable])
-    agenda.record_plan(connection, key, plan.sends, plan.leads, now)
-    return ledger.plan_sends(connection, key, _prioritised(plan.sends, leads), sender=sender)
+    sends = _held_back(plan.sends, leads)
+    agenda.record_plan(connection, key, sends, _looked_at_again(plan.leads, leads, now), now)
+    return ledger.plan_sends(connection, key, _prioritised(sends, leads), sender=sender)
 
 
 def _allowed(
@@ -99,6 +100,22 @@ def _allowed(
 def _versions(leads: pd.DataFrame) -> list[int]:
     """The versions of the campaign document that `leads` follow."""
     return leads["campaign_version"].unique().tolist()
+
+
+def _held_back(sends: pd.DataFrame, leads: pd.DataFrame) -> pd.DataFrame:
+    """`sends`, none of them due before their lead may be written to; claiming finds the window."""
+    until = sends["lead_id"].map(leads.set_index("lead_id")["not_before"])
+    later = (until > sends["due_at"]).fillna(False)
+    return sends.assign(due_at=sends["due_at"].mask(later, until))
+
+
+def _looked_at_again(news: pd.DataFrame, leads: pd.DataFrame, now: datetime) -> pd.DataFrame:
+    """`news`, where whoever's click is not judged yet is looked at once it is."""
+    pending = news["lead_id"].isin(leads.loc[leads["pending"], "lead_id"])
+    soon = pd.Timestamp(now + agenda.FOLD_BACK)
+    later = news["look_at"].isna() | (news["look_at"] > soon)
+    waits = pending & (news["state"] == "active") & later
+    return news.assign(look_at=news["look_at"].mask(waits, soon))
 
 
 def _prioritised(sends: pd.DataFrame, leads: pd.DataFrame) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from aicmo_dagster.store.engagement import with_engagement
 from aicmo_dagster.store.frames import read_frame, replace_frame
 from aicmo_dagster.store.overrides import active_overrides
 from aicmo_dagster.store.stops import stopped_leads
+from aicmo_dagster.store.webhooks import Occurrence, announce, any_wants
 
 
 def qualify_leads(workspace: Workspace, key: str, now: datetime) -> Report:
@@ -28,6 +29,7 @@ def qualify_leads(workspace: Workspace, key: str, now: datetime) -> Report:
         take_turn(connection, f"leads of {key}")
         leads = leads_with_scores(connection, key)
         qualified = judge(connection, leads, stored.campaign, now)
+        _announce(connection, key, qualified.leads, now)
         replace_frame(connection, "qualified_leads", key, qualified.leads)
         record_decisions(
             connection,
@@ -71,6 +73,24 @@ def leads_with_scores(
     columns = ["lead_id", "score", "band", "model"]
     scored = read_frame(connection, "scored_leads", key, columns, lead_id=lead_id)
     return with_engagement(connection, key, raw.merge(scored, on="lead_id", how="inner"))
+
+
+def _announce(connection: sa.Connection, key: str, leads: pd.DataFrame, now: datetime) -> None:
+    """Whoever wants to know is told of the leads that had not qualified before."""
+    if not any_wants(connection, "lead.qualified", key):
+        return
+    before = read_frame(connection, "qualified_leads", key, ["lead_id"])["lead_id"]
+    new = leads.loc[~leads["lead_id"].isin(before), "lead_id"]
+    occurrences = [
+        Occurrence(
+            f"{key}/{lead_id}/{now.isoformat()}",
+            {"campaign": key, "lead_id": lead_id},
+            (key,),
+            lead_id,
+        )
+        for lead_id in new
+    ]
+    announce(connection, "lead.qualified", occurrences, now)
 
 
 def _with_grounds(decisions: pd.DataFrame, leads: pd.DataFrame) -> pd.DataFrame:

@@ -16,9 +16,10 @@ from aicmo_dagster.store.events import (
     event_of,
     whole_clients,
 )
-from aicmo_dagster.store.recipients import present_ids, recipient
+from aicmo_dagster.store.recipients import Recipient, present_ids, recipient
 from aicmo_dagster.store.spool import Record, drain
 from aicmo_dagster.store.suppressions import suppress
+from aicmo_dagster.store.webhooks import Occurrence, announce
 
 Scope = Literal["everything", "campaign"]
 
@@ -47,15 +48,38 @@ def unsubscribe(
     key = f"{UNSUBSCRIBE}:{campaign}:{lead.lead_id}:{scope}"
     detail = {"scope": scope}
     add_event(connection, campaign, lead.lead_id, UNSUBSCRIBE, key, now, detail=detail)
-    if scope == "everything" and lead.address:
-        hashed = address_key(secret_key, lead.address)
-        suppress(connection, "address", hashed, "unsubscribed by link", "recipient", now)
+    data = {"campaign": campaign, "lead_id": lead.lead_id, "scope": scope}
+    told = Occurrence(f"{campaign}/{lead.lead_id}/{scope}", data, (campaign,), lead.lead_id)
+    announce(connection, "lead.unsubscribed", [told], now)
+    if scope == "everything":
+        for hashed in addresses_of(secret_key, lead):
+            suppress(connection, "address", hashed, "unsubscribed by link", "recipient", now)
+
+
+def addresses_of(secret_key: bytes, lead: Recipient) -> tuple[str, ...]:
+    """Keyed hashes of the addresses that our mail went to; the lead may have another one now."""
+    if lead.sent_to or not lead.address:
+        return lead.sent_to
+    return (address_key(secret_key, lead.address),)
 
 
 def replay(workspace: Workspace) -> int:
     """Spooled events are in the database, and what they ask for is done; tells how many."""
 
     def take(records: list[Record]) -> None:
+        try:
+            keep(records)
+        except _REFUSALS:
+            refused: Exception | None = None
+            for each in records:  # one that is refused must not take the others with it
+                try:
+                    keep([each])
+                except _REFUSALS as error:
+                    refused = error
+            if refused is not None:
+                raise refused from None
+
+    def keep(records: list[Record]) -> None:
         with workspace.database.write(durable=True) as connection:
             _apply(connection, workspace.settings.secret_key(), records)
 

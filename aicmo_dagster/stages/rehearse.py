@@ -20,7 +20,9 @@ from aicmo_dagster.domain.rehearsal import (
 from aicmo_dagster.domain.routing import Routed, route
 from aicmo_dagster.stages.qualify import judge, leads_with_scores
 from aicmo_dagster.stages.route import Pool, read_pool
+from aicmo_dagster.stages.score import chosen_model, scored_by
 from aicmo_dagster.stages.workspace import Workspace
+from aicmo_dagster.store.engagement import with_engagement
 from aicmo_dagster.store.frames import read_frame
 from aicmo_dagster.store.moves import without_begun_sends
 from aicmo_dagster.store.overlaps import company_load
@@ -59,7 +61,12 @@ class RoutingRehearsal:
 
 
 def rehearse_qualification(
-    workspace: Workspace, key: str, document: Campaign | None, now: datetime
+    workspace: Workspace,
+    key: str,
+    document: Campaign | None,
+    now: datetime,
+    *,
+    model: str | None = None,
 ) -> QualificationRehearsal:
     """Who would enter and who would leave `qualified_leads`.
 
@@ -68,22 +75,29 @@ def rehearse_qualification(
         key: The campaign, whose stored leads and scores are judged.
         document: The document to judge by; the stored one unless given.
         now: The instant of judging.
+        model: What scores the leads anew; by the stored scores unless given.
     """
     campaign = document or workspace.campaign(key).campaign
     with workspace.database.read() as connection:
         before = read_frame(connection, "qualified_leads", key, ["lead_id"])["lead_id"]
-        after = judge(connection, leads_with_scores(connection, key), campaign, now)
+        after = judge(connection, _scored(connection, campaign, model, now), campaign, now)
     changes = compare_qualified(before, after)
     return QualificationRehearsal(len(before), len(after.leads), changes)
 
 
 def rehearse_routing(
-    workspace: Workspace, key: str, document: Campaign | None, now: datetime, *, afresh: bool
+    workspace: Workspace,
+    key: str,
+    document: Campaign | None,
+    now: datetime,
+    *,
+    afresh: bool,
+    model: str | None = None,
 ) -> RoutingRehearsal:
     """Who would go where by the next run, which judges the stored leads first.
 
-    With a `document`, the run by it is held against the run by the stored one, so that the changes
-    are those that the document makes.
+    With a `document` or a `model`, the run by it is held against the run as things stand, so that
+    the changes are those that it makes.
 
     Args:
         workspace: The settings and the database.
@@ -91,15 +105,18 @@ def rehearse_routing(
         document: The document to route by; the stored one unless given.
         now: The instant of routing.
         afresh: As if none of the campaign's leads were in a sequence yet.
+        model: What scores the leads anew; by the stored scores unless given.
     """
     stored = workspace.campaign(key).campaign
     campaign = document or stored
     with workspace.database.read() as connection:
-        pool, routed = _routed(workspace, connection, stored, now, afresh=afresh)
+        leads = leads_with_scores(connection, key)
+        pool, routed = _routed(workspace, connection, stored, leads, now, afresh=afresh)
         before = pool.routed
-        if document is not None:
+        if document is not None or model is not None:
             before = routed.leads
-            pool, routed = _routed(workspace, connection, document, now, afresh=afresh)
+            leads = _scored(connection, campaign, model, now)
+            pool, routed = _routed(workspace, connection, campaign, leads, now, afresh=afresh)
     places = Places.of(campaign, pool.routed, pool.standing.ended, now)
     waiting = routed.decisions[routed.decisions["outcome"] == "not_routed"]
     return RoutingRehearsal(
@@ -110,18 +127,32 @@ def rehearse_routing(
     )
 
 
+def _scored(
+    connection: sa.Connection, campaign: Campaign, model: str | None, now: datetime
+) -> pd.DataFrame:
+    """As `leads_with_scores`, scored anew by `model` if one is named."""
+    key = campaign.campaign
+    if model is None:
+        return leads_with_scores(connection, key)
+    raw = read_frame(connection, "raw_leads", key)
+    scored = scored_by(chosen_model(connection, key, model), raw, campaign.scoring, now)
+    told = scored[["lead_id", "score", "band", "model"]]
+    return with_engagement(connection, key, raw.merge(told, on="lead_id", how="inner"))
+
+
 def _routed(
     workspace: Workspace,
     connection: sa.Connection,
     campaign: Campaign,
+    leads: pd.DataFrame,
     now: datetime,
     *,
     afresh: bool,
 ) -> tuple[Pool, Routed]:
     key = campaign.campaign
-    qualified = judge(connection, leads_with_scores(connection, key), campaign, now).leads
+    qualified = judge(connection, leads, campaign, now).leads
     pool = read_pool(
-        workspace, connection, campaign, qualified["lead_id"], now, without_begun_sends
+        workspace, connection, campaign, leads, qualified["lead_id"], now, without_begun_sends
     )
     if afresh:
         others = company_load(connection, campaign.routing.overlap.cooldown_days, now, but_not=key)

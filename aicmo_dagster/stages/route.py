@@ -76,6 +76,7 @@ def read_pool(
     workspace: Workspace,
     connection: sa.Connection,
     campaign: Campaign,
+    leads: pd.DataFrame,
     qualified: Collection[str],
     now: datetime,
     unsent: Callable[[sa.Connection, str, list[str]], set[str]],
@@ -86,6 +87,7 @@ def read_pool(
         workspace: The settings.
         connection: A connection within a transaction.
         campaign: The campaign document.
+        leads: Its leads with score and engagement, see `leads_with_scores`.
         qualified: The ids of those who qualify.
         now: The instant of asking.
         unsent: Which of some leads have had no message: `moves.without_begun_sends`, or
@@ -93,7 +95,6 @@ def read_pool(
     """
     key, overlap = campaign.campaign, campaign.routing.overlap
     routed = read_frame(connection, "routed_leads", key)
-    leads = leads_with_scores(connection, key)
     leads = leads[leads["lead_id"].isin([*qualified, *routed["lead_id"]])]
     secret_key = workspace.settings.secret_key()
     overrides = active_overrides(connection, key, now)
@@ -145,7 +146,10 @@ class _Run:
         """Routes until nobody who is to enter a sequence was taken by another run meanwhile."""
         qualified = read_frame(self.connection, "qualified_leads", self.key, ["lead_id"])
         campaign, ids = self.stored.campaign, qualified["lead_id"]
-        pool = read_pool(self.workspace, self.connection, campaign, ids, self.now, take_back_plans)
+        leads = leads_with_scores(self.connection, self.key)
+        pool = read_pool(
+            self.workspace, self.connection, campaign, leads, ids, self.now, take_back_plans
+        )
         while True:
             version, standing = self.stored.version, pool.standing
             routed = route(

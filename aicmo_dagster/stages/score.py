@@ -9,7 +9,7 @@ from datetime import datetime
 import pandas as pd
 import sqlalchemy as sa
 
-from aicmo_dagster.domain.campaigns import Scoring
+from aicmo_dagster.domain.campaigns import Campaign, Scoring
 from aicmo_dagster.domain.scoring import scorecard
 from aicmo_dagster.domain.scoring.model import score
 from aicmo_dagster.domain.scoring.model_documents import from_document
@@ -33,8 +33,8 @@ class Comparison:
         then: What is compared with it.
         threshold: Of the campaign.
         leads: How many were scored by both.
-        over: Leads that would move over the threshold.
-        under: Leads that would fall below it.
+        over: The ids of leads that would move over the threshold.
+        under: Of those that would fall below it.
         above_now: Leads at or above the threshold today.
         above_then: Leads that would be.
         bands: Band today to band then to leads.
@@ -45,8 +45,8 @@ class Comparison:
     then: str
     threshold: float
     leads: int
-    over: int
-    under: int
+    over: tuple[str, ...]
+    under: tuple[str, ...]
     above_now: int
     above_then: int
     bands: dict[str, dict[str, int]]
@@ -69,33 +69,41 @@ def score_leads(workspace: Workspace, key: str, now: datetime) -> Report:
     return Report(key, "scored_leads", len(leads), len(scored), {}, figures)
 
 
-def compare_scores(workspace: Workspace, key: str, version: str, now: datetime) -> Comparison:
-    """Who would move over the campaign's threshold if `version` scored its leads, in counts.
+def compare_scores(
+    workspace: Workspace, key: str, version: str, now: datetime, document: Campaign | None = None
+) -> Comparison:
+    """Who would move over the campaign's threshold if `version` scored its leads.
 
     Args:
         workspace: The workspace.
         key: The campaign.
-        version: A model's, or "scorecard".
+        version: A model's, "scorecard", or "auto" for the one in charge.
         now: The instant that both score at.
+        document: What `version` scores by, and whose threshold counts then; the stored one unless
+            given.
 
     Raises:
         AicmoError: If there is no such campaign or model.
     """
-    scoring = workspace.campaign(key).campaign.scoring
+    stored = workspace.campaign(key).campaign
+    sections = [stored.scoring, (document or stored).scoring]
     with workspace.database.read() as connection:
         leads = read_frame(connection, "raw_leads", key)
-        ours = chosen_model(connection, key, scoring.model)
-        other = chosen_model(connection, key, version)
-    today, then = (scored_by(model, leads, scoring, now) for model in (ours, other))
-    before, after = (frame["score"] >= scoring.threshold for frame in (today, then))
+        models = [chosen_model(connection, key, name) for name in (stored.scoring.model, version)]
+    today, then = (
+        scored_by(model, leads, scoring, now)
+        for model, scoring in zip(models, sections, strict=True)
+    )
+    before, after = today["score"] >= sections[0].threshold, then["score"] >= sections[1].threshold
+    ours, other = models
     return Comparison(
         campaign=key,
         now=ours.version if ours else scorecard.VERSION,
         then=other.version if other else scorecard.VERSION,
-        threshold=scoring.threshold,
+        threshold=sections[1].threshold,
         leads=len(leads),
-        over=int((after & ~before).sum()),
-        under=int((before & ~after).sum()),
+        over=tuple(leads["lead_id"][after & ~before]),
+        under=tuple(leads["lead_id"][before & ~after]),
         above_now=int(before.sum()),
         above_then=int(after.sum()),
         bands=_moves(today["band"], then["band"]),

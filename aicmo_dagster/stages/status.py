@@ -7,32 +7,28 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from cronsim import CronSim
-
 from aicmo_dagster.domain.campaigns import Schedule
-from aicmo_dagster.domain.schedules import SCHEDULED, next_ticks, previous_tick
+from aicmo_dagster.domain.schedules import SCHEDULED, in_words, next_ticks
 from aicmo_dagster.domain.schemas import STAGES
+from aicmo_dagster.stages.freshness import JOBS_OF, fresh_until, late_by
 from aicmo_dagster.stages.workspace import Workspace
+from aicmo_dagster.store.incidents import open_incidents
 from aicmo_dagster.store.results import StageState, states_of
 from aicmo_dagster.store.ticks import dealt_until, past_ticks
 
-GRACE = timedelta(minutes=15)
-"""A run may take as long as this before what it makes counts as late."""
-
 RECENT = 10
-_JOBS_OF: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(STAGES[:4], ("full_pipeline", "harvest")),
-    "nurture_sends": ("full_pipeline",),
-}
-"""The jobs that make a stage. A nurture tick without mail to send is in order and makes nothing."""
 
 
 @dataclass(frozen=True)
 class StageStatus:
-    """A stage, and by how much it is late by the campaign's schedule, if it is."""
+    """A stage, until when it counts as fresh, and by how much it is late, if it is.
+
+    Both go by the campaign's schedule.
+    """
 
     stage: str
     state: StageState | None
+    fresh_until: datetime | None
     late_by: timedelta | None
 
 
@@ -57,6 +53,16 @@ class PastRun:
 
 
 @dataclass(frozen=True)
+class OpenIncident:
+    """What is wrong, since when, and why."""
+
+    kind: str
+    subject: str
+    reason: str
+    opened_at: datetime
+
+
+@dataclass(frozen=True)
 class Status:
     """How a campaign stands."""
 
@@ -64,6 +70,7 @@ class Status:
     stages: list[StageStatus]
     jobs: list[JobStatus]
     ticks: list[PastRun]
+    incidents: list[OpenIncident]
 
     def as_document(self) -> dict[str, Any]:
         """Plain values for JSON; spans of time in seconds."""
@@ -77,44 +84,39 @@ def status(workspace: Workspace, key: str, now: datetime) -> Status:
         states = states_of(connection, key)
         since = dealt_until(connection)
         past = past_ticks(connection, key, RECENT)
+        standing = open_incidents(connection, key)
     known_since = {job: at for (campaign, job), at in since.items() if campaign == key}
-    stages = [
-        StageStatus(stage, states.get(stage), _late_by(stage, states, schedule, known_since, now))
-        for stage in STAGES
+    made = [stage for stage in JOBS_OF if stage in STAGES or stage in states]
+    stages = [_stage(stage, states, schedule, known_since, now) for stage in made]
+    jobs = scheduled_jobs(schedule, now)
+    ticks = [PastRun(tick.tick.job, tick.tick.at, tick.state, tick.reason) for tick in past]
+    wrong = [
+        OpenIncident(each.fault.kind, each.fault.subject, each.fault.reason, each.opened_at)
+        for each in standing
     ]
-    jobs = [
-        JobStatus(job, cron, _words(cron), next_ticks(schedule, job, now))
+    return Status(key, stages, jobs, ticks, wrong)
+
+
+def scheduled_jobs(schedule: Schedule, now: datetime) -> list[JobStatus]:
+    """The jobs that the schedule starts, and when."""
+    return [
+        JobStatus(job, cron, in_words(cron), next_ticks(schedule, job, now))
         for job in SCHEDULED
         if (cron := getattr(schedule, job))
     ]
-    ticks = [PastRun(tick.tick.job, tick.tick.at, tick.state, tick.reason) for tick in past]
-    return Status(key, stages, jobs, ticks)
 
 
-def _late_by(
+def _stage(
     stage: str,
     states: dict[str, StageState],
     schedule: Schedule,
     since: dict[str, datetime],
     now: datetime,
-) -> timedelta | None:
-    """How long ago the stage should have been done, if it was not."""
-    expected = [
-        tick
-        for job in _JOBS_OF[stage]
-        if (cron := getattr(schedule, job)) and schedule.enabled and job in since
-        if (tick := previous_tick(cron, schedule.timezone, now - GRACE)) >= since[job]
-    ]
-    if not expected:
-        return None
+) -> StageStatus:
     state = states.get(stage)
     done = state.succeeded_at if state else None
-    latest = max(expected)
-    return None if done is not None and done >= latest else now - latest
-
-
-def _words(expression: str) -> str:
-    return CronSim(expression, datetime(2000, 1, 1)).explain()
+    until = fresh_until(stage, schedule, done) if done else None
+    return StageStatus(stage, state, until, late_by(stage, states, schedule, since, now))
 
 
 def _plain(value: Any) -> Any:

@@ -5,7 +5,7 @@ one (`model_claims`).
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from importlib.metadata import version as installed_version
 
@@ -20,12 +20,12 @@ from aicmo_dagster.domain.scoring.history import History, time_split
 from aicmo_dagster.domain.scoring.learning import Learned, learn
 from aicmo_dagster.domain.scoring.model import Model, score
 from aicmo_dagster.domain.scoring.model_documents import from_document, to_document, version
-from aicmo_dagster.domain.scoring.model_frames import arrived_since, history_of, with_own_points
+from aicmo_dagster.domain.scoring.model_frames import arrived_since, with_own_points
 from aicmo_dagster.domain.scoring.training import LEAST_LOSSES, LEAST_WINS
 from aicmo_dagster.errors import AicmoError
+from aicmo_dagster.stages.outcomes import read_pooled
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.database import take_turn
-from aicmo_dagster.store.frames import read_frame
 from aicmo_dagster.store.leads import outcome_counts
 from aicmo_dagster.store.models import (
     StoredModel,
@@ -46,7 +46,7 @@ class Training:
 
     Args:
         campaign: The campaign's key.
-        leads: How many it has.
+        leads: How many there are to learn from.
         wins: Ripened wins.
         losses: Ripened losses.
         summary: What came of it, in a line.
@@ -99,12 +99,9 @@ def train_model(workspace: Workspace, key: str, now: datetime, decided_by: str) 
     scoring = workspace.campaign(key).campaign.scoring
     with workspace.database.read() as connection:
         standing = _standing(connection, key)
-        won, lost, unknown = outcome_counts(connection, key)
-        if won < LEAST_WINS or lost + unknown < LEAST_LOSSES:
-            told = _too_few(won, lost)
-            return Training(key, won + lost + unknown, won, lost, told, in_charge=standing.version)
-        leads = read_frame(connection, "raw_leads", key)
-    history = history_of(leads, scoring, now)
+        if too_few := _nothing_to_learn(connection, key, scoring):
+            return replace(too_few, in_charge=standing.version)
+        history = read_pooled(connection, key, now)
     learned = _learn(history, scoring, standing)
     change = _change(learned, standing, history)
     with workspace.database.write() as connection:
@@ -113,6 +110,16 @@ def train_model(workspace: Workspace, key: str, now: datetime, decided_by: str) 
             raise AicmoError(f"campaign '{key}': another model took over meanwhile; train again")
         _store(connection, key, learned, change, now, decided_by)
     return _outcome(key, history, learned, change, standing, scoring)
+
+
+def _nothing_to_learn(connection: sa.Connection, key: str, scoring: Scoring) -> Training | None:
+    """What training comes to where counting alone shows that there is no evidence."""
+    if scoring.won_by != ["outcome"] or scoring.learn_from:
+        return None
+    won, lost, unknown = outcome_counts(connection, key)
+    if won >= LEAST_WINS and lost + unknown >= LEAST_LOSSES:
+        return None
+    return Training(key, won + lost + unknown, won, lost, _too_few(won, lost))
 
 
 def _standing(connection: sa.Connection, key: str) -> _Standing:

@@ -25,7 +25,7 @@ class Workspace:
 @contextmanager
 def open_workspace(settings: Settings) -> Iterator[Workspace]:
     """A workspace whose database is brought up to date first and closed at the end."""
-    database = open_database(settings.database_url)
+    database = open_database(settings.database_url, settings.database_limits)
     try:
         yield Workspace(settings, database)
     finally:

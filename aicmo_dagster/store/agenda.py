@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow
 import sqlalchemy as sa
 
+from aicmo_dagster.domain.nurture.engagement import PENDING
 from aicmo_dagster.domain.nurture.lifecycle import SKIPPED
 from aicmo_dagster.domain.nurture.planning import DEADLINE, NEEDED
 from aicmo_dagster.store.database import fetch_frame, put_row, staged, written_out
@@ -28,6 +29,7 @@ from aicmo_dagster.store.responses import (
 from aicmo_dagster.store.tables import (
     FRAME_TABLES,
     agenda,
+    engagement,
     nurture_sends,
     planning_cursors,
 )
@@ -127,30 +129,34 @@ def heed_responses(connection: sa.Connection, campaign: str, now: datetime) -> N
 def leads_to_look_at(connection: sa.Connection, campaign: str, now: datetime) -> pd.DataFrame:
     """A frame of `planning.NEEDED`: the leads to plan for now; `email` may be missing.
 
-    A pause after which follow-ups were moved does not count as waiting: `sent_at` is later by it.
+    Beside it, `not_before`: nothing is due earlier; and `pending`: whether it opened or clicked
+    since its last send and nobody knows yet whether that was a person. A pause after which
+    follow-ups were moved does not count as waiting: `sent_at` is later by it.
     """
     last = _last_sends(campaign, now)
+    routed, raw = FRAME_TABLES["routed_leads"], FRAME_TABLES["raw_leads"]
+    told = (
+        agenda.join(
+            routed, (_ROUTED.campaign == _AGENDA.campaign) & (_ROUTED.lead_id == _AGENDA.lead_id)
+        )
+        .outerjoin(raw, (_RAW.campaign == _AGENDA.campaign) & (_RAW.lead_id == _AGENDA.lead_id))
+        .outerjoin(last, (last.c.lead_id == _AGENDA.lead_id) & (last.c.number == 1))
+    )
     query = (
         sa.select(
             *(_ROUTED[name] for name in NEEDED[:4]),
             *(_RAW[name] for name in NEEDED[4:8]),
             last.c.step,
             last.c.at.label("sent_at"),
+            _AGENDA.not_before,
         )
-        .select_from(agenda)
-        .join(
-            FRAME_TABLES["routed_leads"],
-            (_ROUTED.campaign == _AGENDA.campaign) & (_ROUTED.lead_id == _AGENDA.lead_id),
-        )
-        .outerjoin(
-            FRAME_TABLES["raw_leads"],
-            (_RAW.campaign == _AGENDA.campaign) & (_RAW.lead_id == _AGENDA.lead_id),
-        )
-        .outerjoin(last, (last.c.lead_id == _AGENDA.lead_id) & (last.c.number == 1))
+        .select_from(told)
         .where(*_to_look_at(campaign, now))
         .order_by(_AGENDA.position)
     )
     leads = fetch_frame(connection, query)
+    if leads.empty:  # as on most ticks, which need not ask for more
+        return leads.assign(opened=False, clicked=False)
     leads = leads.assign(**_engagement(connection, campaign, leads, now))
     return leads.assign(sent_at=_shifted(leads, shifts(connection, campaign)))
 
@@ -261,10 +267,18 @@ def _engagement(
     events = fetch_frame(connection, query.where(told.c.lead_id.in_(looked_at)))
     told_since = events.merge(leads[["lead_id", "sent_at"]], on="lead_id")
     seen = told_since[told_since["happened_at"] >= told_since["sent_at"]]
-    return {
+    found = {
         name: leads["lead_id"].isin(seen.loc[seen["kind"] == kind, "lead_id"])
         for name, kind in (("opened", OPENED), ("clicked", CLICKED))
     }
+    verdicts = engagement.c
+    unsettled = sa.select(verdicts.lead_id).where(
+        verdicts.campaign == campaign,
+        verdicts.kind.in_((OPENED, CLICKED)),
+        verdicts.verdict == PENDING,
+        verdicts.lead_id.in_(looked_at),
+    )
+    return found | {"pending": leads["lead_id"].isin(list(connection.scalars(unsettled)))}
 
 
 def _change(connection: sa.Connection, campaign: str, changes: pd.DataFrame, now: datetime) -> None:

@@ -36,8 +36,13 @@ def sends_since(connection: sa.Connection, sender: str, since: datetime) -> pd.D
 def recipients_since(
     connection: sa.Connection, campaign: str, sender: str, since: datetime
 ) -> pd.DataFrame:
-    """Whom the campaign has written to: email, recipient_domain, claimed_at."""
-    query = sa.select(_RAW.email, _SENDS.recipient_domain, _SENDS.claimed_at).join_from(
+    """Whom the campaign has written to: address_key, email, recipient_domain, claimed_at.
+
+    The first is missing for mail that went out before it was kept; `email` is the lead's present
+    one.
+    """
+    names = (_SENDS.address_key, _RAW.email, _SENDS.recipient_domain, _SENDS.claimed_at)
+    query = sa.select(*names).join_from(
         nurture_sends,
         FRAME_TABLES["raw_leads"],
         (_RAW.campaign == _SENDS.campaign) & (_RAW.lead_id == _SENDS.lead_id),

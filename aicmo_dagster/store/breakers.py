@@ -62,6 +62,16 @@ def read_breakers(connection: sa.Connection, sender: str) -> dict[str, Breaker]:
     return {row.scope: Breaker(row.failures, row.open_until) for row in connection.execute(query)}
 
 
+def tripped(connection: sa.Connection, now: datetime) -> list[tuple[str, str, datetime]]:
+    """(sender, scope, until when) of each breaker that opened and that no success has closed.
+
+    One that nobody has tried for a day after its pause is of the past.
+    """
+    query = sa.select(breakers).order_by(breakers.c.sender, breakers.c.scope)
+    rows = connection.execute(query.where(breakers.c.open_until > now - LONGEST_PAUSE))
+    return [(row.sender, row.scope, row.open_until) for row in rows]
+
+
 def note_attempts(
     connection: sa.Connection,
     sender: str,

@@ -5,6 +5,7 @@ Not here: reading and checking a document (`domain.campaigns`), or Dagster's par
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ import sqlalchemy as sa
 from pydantic import ValidationError
 
 from aicmo_dagster.domain.campaigns import Campaign
-from aicmo_dagster.errors import AicmoError
+from aicmo_dagster.errors import AicmoError, NotFound
 from aicmo_dagster.store.database import insert_once
 from aicmo_dagster.store.tables import campaign_versions, campaigns
 
@@ -83,12 +84,13 @@ def load_campaign(
     """The campaign in its current version, or in `version`.
 
     Raises:
-        AicmoError: If there is no such campaign or version, or this AICMO cannot read it.
+        NotFound: If there is no such campaign or version.
+        AicmoError: If this AICMO cannot read it.
     """
     row = _row(connection, key)
     stored = _version_row(connection, key, row.version if version is None else version)
     if stored is None:
-        raise AicmoError(f"campaign {key!r} has no version {version}; its latest is {row.version}")
+        raise NotFound(f"campaign {key!r} has no version {version}; its latest is {row.version}")
     return StoredCampaign(
         campaign=_document(key, stored),
         version=stored.version,
@@ -100,8 +102,28 @@ def load_campaign(
     )
 
 
-def list_campaigns(connection: sa.Connection) -> list[CampaignSummary]:
-    """All campaigns, archived ones too, by key."""
+def lock_campaign(connection: sa.Connection, key: str) -> StoredCampaign | None:
+    """The campaign as it is until the end of this transaction; none if there is none."""
+    query = sa.select(campaigns.c.campaign).where(campaigns.c.campaign == key)
+    found = connection.execute(query.with_for_update()).one_or_none()
+    return None if found is None else load_campaign(connection, key)
+
+
+def list_campaigns(
+    connection: sa.Connection,
+    *,
+    after: str | None = None,
+    limit: int | None = None,
+    among: Collection[str] | None = None,
+) -> list[CampaignSummary]:
+    """Campaigns, archived ones too, by key.
+
+    Args:
+        connection: From `Database.read`.
+        after: Only those whose key sorts after this.
+        limit: How many at most; all unless given.
+        among: Only those of these keys.
+    """
     columns = campaigns.c
     statement = sa.select(
         columns.campaign.label("key"),
@@ -111,14 +133,52 @@ def list_campaigns(connection: sa.Connection) -> list[CampaignSummary]:
         columns.state,
         columns.updated_at,
     ).order_by(columns.campaign)
+    if after is not None:
+        statement = statement.where(columns.campaign > after)
+    if among is not None:
+        statement = statement.where(columns.campaign.in_(among))
+    statement = statement.limit(limit)
     return [CampaignSummary(**row._mapping) for row in connection.execute(statement)]
+
+
+def find_campaigns(
+    connection: sa.Connection, text: str, among: Collection[str] | None, limit: int
+) -> tuple[list[CampaignSummary], int]:
+    """The first `limit` campaigns by key whose key or name holds `text`, and how many do."""
+    names = [campaigns.c[name] for name in ("name", "owner", "version", "state", "updated_at")]
+    holds = [column.icontains(text, autoescape=True) for column in (campaigns.c.campaign, names[0])]
+    query = sa.select(campaigns.c.campaign.label("key"), *names).where(sa.or_(*holds))
+    if among is not None:
+        query = query.where(campaigns.c.campaign.in_(among))
+    rows = connection.execute(query.order_by(campaigns.c.campaign).limit(limit))
+    found = [CampaignSummary(**row._mapping) for row in rows]
+    return found, connection.scalar(sa.select(sa.func.count()).select_from(query.subquery())) or 0
+
+
+def count_campaigns(connection: sa.Connection, among: Collection[str] | None) -> int:
+    """How many campaigns there are, archived ones too, or how many of `among`."""
+    query = sa.select(sa.func.count()).select_from(campaigns)
+    if among is not None:
+        query = query.where(campaigns.c.campaign.in_(among))
+    return connection.scalar(query) or 0
+
+
+def document_text(connection: sa.Connection, key: str) -> str:
+    """The campaign's document in its current version, as it is stored: JSON with its defaults.
+
+    Raises:
+        AicmoError: If there is no such campaign.
+    """
+    stored = _version_row(connection, key, _row(connection, key).version)
+    assert stored is not None  # applied in the transaction that set the version
+    return str(stored.document)
 
 
 def archive_campaign(connection: sa.Connection, key: str, now: datetime) -> bool:
     """The campaign runs no more and keeps its history; tells whether it ran until now.
 
     Raises:
-        AicmoError: If there is no such campaign.
+        NotFound: If there is no such campaign.
     """
     if _row(connection, key).state == ARCHIVED:
         return False
@@ -154,9 +214,7 @@ def _row(connection: sa.Connection, key: str, *, lock: bool = False) -> sa.Row:
     statement = sa.select(campaigns).where(campaigns.c.campaign == key)
     row = connection.execute(statement.with_for_update() if lock else statement).one_or_none()
     if row is None:
-        raise AicmoError(
-            f"there is no campaign {key!r}; 'aicmo campaign list' shows those there are"
-        )
+        raise NotFound(f"there is no campaign {key!r}; 'aicmo campaign list' shows those there are")
     return row
 
 

@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from aicmo_dagster.errors import AicmoError
+from aicmo_dagster.settings import USUAL_LIMITS, DatabaseLimits
 from aicmo_dagster.store import migrations
 from aicmo_dagster.store.engines import make_engine, unreachable
 from aicmo_dagster.store.tables import UtcInstant
@@ -49,7 +50,7 @@ class Database:
         Args:
             durable: Survives a power cut too once committed; on PostgreSQL all transactions do.
         """
-        with self.engine.connect() as connection:
+        with self._connected() as connection:
             pragma = "synchronous" if durable else None
             with (
                 _pragma(connection, pragma, "FULL", "NORMAL"),
@@ -60,7 +61,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """One consistent snapshot; writing through it is refused."""
-        with self.engine.connect() as connection:
+        with self._connected() as connection:
             if self.engine.dialect.name == "postgresql":
                 connection = connection.execution_options(
                     isolation_level="REPEATABLE READ", postgresql_readonly=True
@@ -71,6 +72,15 @@ class Database:
     def close(self) -> None:
         """All connections are given back."""
         self.engine.dispose()
+
+    @contextmanager
+    def _connected(self) -> Iterator[sa.Connection]:
+        try:
+            connection = self.engine.connect()
+        except (sa.exc.OperationalError, sa.exc.TimeoutError) as error:
+            raise unreachable(self.engine, error) from error
+        with connection:
+            yield connection
 
     @contextmanager
     def _begun(self, connection: sa.Connection, mode: str) -> Iterator[None]:
@@ -93,13 +103,17 @@ def take_turn(connection: sa.Connection, what: str) -> None:
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(number)))
 
 
-def open_database(url: str) -> Database:
+def open_database(url: str, limits: DatabaseLimits = USUAL_LIMITS) -> Database:
     """The database at `url`, made or brought up to date if need be.
+
+    Args:
+        url: Where it is.
+        limits: What this process may ask of its server.
 
     Raises:
         AicmoError: If it cannot be reached or read, or a newer version of AICMO made it.
     """
-    database = Database(make_engine(url))
+    database = Database(make_engine(url, limits))
     try:
         with database.engine.begin() as connection:
             current = migrations.is_current(connection)
@@ -210,6 +224,26 @@ def staged(
 
 def fetch_frame(connection: sa.Connection, statement: sa.Select) -> pd.DataFrame:
     """What `statement` selects, in Arrow-backed columns typed by its columns."""
+    plain, stored, typed = _arrow_plan(connection, statement)
+    found = _compact(_batches(connection, plain, stored), stored)
+    columns = {}
+    for name, kind in zip(typed.names, typed.types, strict=True):  # no more of them is held twice
+        columns[name] = found.column(name).combine_chunks().cast(kind)
+        found = found.drop_columns(name)
+    return pa.table(columns).to_pandas(types_mapper=pd.ArrowDtype)
+
+
+def fetch_frames(connection: sa.Connection, statement: sa.Select) -> Iterator[pd.DataFrame]:
+    """What `statement` selects, as `fetch_frame` gives it, in frames of at most `BATCH` rows."""
+    plain, stored, typed = _arrow_plan(connection, statement)
+    for batch in _batches(connection, plain, stored):
+        yield pa.Table.from_batches([batch]).cast(typed).to_pandas(types_mapper=pd.ArrowDtype)
+
+
+def _arrow_plan(
+    connection: sa.Connection, statement: sa.Select
+) -> tuple[sa.Select, pa.Schema, pa.Schema]:
+    """`statement` with instants in a form that Arrow reads, its columns so, and as they mean."""
     on_sqlite = connection.dialect.name == "sqlite"
     columns = list(statement.selected_columns)
     names = [column.name for column in columns]
@@ -222,13 +256,8 @@ def fetch_frame(connection: sa.Connection, statement: sa.Select) -> pd.DataFrame
         ),
         maintain_column_froms=True,
     )
-    schema = pa.schema(zip(names, stored, strict=True))
-    found = _compact(_batches(connection, plain, schema), schema)
-    typed = {}
-    for name, kind in zip(names, types, strict=True):  # one by one: no more of them is held twice
-        typed[name] = found.column(name).combine_chunks().cast(kind)
-        found = found.drop_columns(name)
-    return pa.table(typed).to_pandas(types_mapper=pd.ArrowDtype)
+    as_stored, typed = (pa.schema(zip(names, kinds, strict=True)) for kinds in (stored, types))
+    return plain, as_stored, typed
 
 
 def _compact(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> pa.Table:

@@ -76,23 +76,20 @@ def history(connection: sa.Connection, campaign: str, lead_id: str) -> list[Deci
     ]
 
 
-def _latest_ids(campaign: str, stage: str) -> sa.Select[tuple[int]]:
-    return (
-        sa.select(sa.func.max(_COLUMNS.id))
+def _changed(incoming: sa.Table, campaign: str, stage: str) -> sa.Select:
+    """The incoming rows that do not say what the latest decision on their lead says.
+
+    By way of each lead's latest number: SQLite would go through all decisions for every lead if it
+    were asked for those whose number is among the latest.
+    """
+    newest = (
+        sa.select(_COLUMNS.lead_id, sa.func.max(_COLUMNS.id).label("id"))
         .where(_COLUMNS.campaign == campaign, _COLUMNS.stage == stage)
         .group_by(_COLUMNS.lead_id)
+        .subquery("newest")
     )
-
-
-def _changed(incoming: sa.Table, campaign: str, stage: str) -> sa.Select:
-    """The incoming rows that do not say what the latest decision on their lead says."""
-    latest = (
-        sa.select(*(_COLUMNS[name] for name in ("lead_id", *_VERDICT)))
-        .where(_COLUMNS.id.in_(_latest_ids(campaign, stage)))
-        .subquery("latest")
+    known = incoming.outerjoin(newest, incoming.c.lead_id == newest.c.lead_id).outerjoin(
+        decisions, _COLUMNS.id == newest.c.id
     )
-    known = incoming.outerjoin(latest, incoming.c.lead_id == latest.c.lead_id)
-    differs = [latest.c[name] != incoming.c[name] for name in _VERDICT]
-    return (
-        sa.select(incoming).select_from(known).where(sa.or_(latest.c.lead_id.is_(None), *differs))
-    )
+    differs = [_COLUMNS[name] != incoming.c[name] for name in _VERDICT]
+    return sa.select(incoming).select_from(known).where(sa.or_(_COLUMNS.id.is_(None), *differs))

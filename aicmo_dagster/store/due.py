@@ -90,3 +90,17 @@ def _has_fresh_leads() -> sa.ColumnElement[bool]:
     return sa.exists().where(
         routed.c.campaign == _CAMPAIGN, routed.c.stage == "routed_leads", ~seen
     )
+
+
+def next_mail_at(connection: sa.Connection, campaign: str) -> datetime | None:
+    """When the campaign's next send is due or its next lead is to be looked at; none if never."""
+    due = sa.select(sa.func.min(_SENDS.due_at)).where(
+        _SENDS.campaign == campaign,
+        written_out(_SENDS.state, ("planned", "deferred")),
+        _SENDS.priority.in_((0, 1)),  # so that the index serves
+    )
+    look_at = sa.select(sa.func.min(_AGENDA.look_at)).where(
+        _AGENDA.campaign == campaign, _AGENDA.look_at.is_not(None)
+    )
+    instants = [connection.scalar(query) for query in (due, look_at)]
+    return min((at for at in instants if at is not None), default=None)

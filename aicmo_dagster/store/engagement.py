@@ -7,9 +7,10 @@ import pandas as pd
 import sqlalchemy as sa
 
 from aicmo_dagster.store.database import fetch_frame
-from aicmo_dagster.store.tables import events, nurture_sends
+from aicmo_dagster.store.responses import CLICKED, REPLIED, responses
+from aicmo_dagster.store.tables import nurture_sends
 
-_KINDS = {"clicks": "click", "replies": "reply"}
+_KINDS = {"clicks": CLICKED, "replies": REPLIED}
 """Figure to the kind of event that it counts."""
 
 
@@ -17,9 +18,11 @@ def with_engagement(connection: sa.Connection, campaign: str, leads: pd.DataFram
     """`leads` with `sends`, `clicks` and `replies`; 0 where nothing happened."""
     sends = nurture_sends.c
     counts = {
-        "sends": _counts(connection, nurture_sends, campaign, sends.state == "accepted"),
+        "sends": _counts(
+            connection, nurture_sends, sends.campaign == campaign, sends.state == "accepted"
+        ),
         **{
-            figure: _counts(connection, events, campaign, events.c.kind == kind)
+            figure: _counts(connection, responses(campaign, (kind,)).subquery())
             for figure, kind in _KINDS.items()
         },
     }
@@ -31,12 +34,12 @@ def with_engagement(connection: sa.Connection, campaign: str, leads: pd.DataFram
 
 
 def _counts(
-    connection: sa.Connection, table: sa.Table, campaign: str, which: sa.ColumnElement[bool]
+    connection: sa.Connection, table: sa.FromClause, *which: sa.ColumnElement[bool]
 ) -> pd.Series:
     """Rows by lead."""
     query = (
         sa.select(table.c.lead_id, sa.func.count().label("rows"))
-        .where(table.c.campaign == campaign, which)
+        .where(*which)
         .group_by(table.c.lead_id)
     )
     return fetch_frame(connection, query).set_index("lead_id")["rows"]

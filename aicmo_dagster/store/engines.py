@@ -11,11 +11,18 @@ from typing import Any
 import sqlalchemy as sa
 
 from aicmo_dagster.errors import AicmoError, Transient
+from aicmo_dagster.settings import USUAL_LIMITS, DatabaseLimits
 
 BUSY_SECONDS = 30
 """How long a writer waits for its turn on SQLite."""
 
 CONNECT_SECONDS = 10
+
+_KEPT = 5
+"""Connections of a process that stay open; more are opened up to its limit, and closed again."""
+
+_WAIT_SECONDS = 30
+"""How long a thread waits for one of its process's connections."""
 
 _VARIABLE = "AICMO_DATABASE_URL"
 _SHAPES = "sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE"
@@ -28,6 +35,7 @@ _REASONS = {
     "refused": "nothing listens there",
     "No such file": "nothing listens there",
     "too many": "the server has no connection left",
+    "QueuePool limit": "all connections of this process are in use; see AICMO_DATABASE_CONNECTIONS",
     "file is not a database": "the file is not an SQLite database",
     "unable to open": "the file cannot be opened",
     "readonly": "the file cannot be written",
@@ -37,8 +45,12 @@ _REASONS = {
 """What drivers say, by a part of it, in words that hold neither user nor password."""
 
 
-def make_engine(url: str) -> sa.Engine:
+def make_engine(url: str, limits: DatabaseLimits = USUAL_LIMITS) -> sa.Engine:
     """An engine for `url`, not connected yet.
+
+    Args:
+        url: Where the database is.
+        limits: What this process may ask of PostgreSQL.
 
     Raises:
         AicmoError: If AICMO does not know such an engine, or the folder cannot be written.
@@ -47,7 +59,7 @@ def make_engine(url: str) -> sa.Engine:
     if parsed.get_backend_name() == "sqlite":
         return _sqlite(parsed)
     if parsed.get_backend_name() == "postgresql":
-        return _postgresql(parsed)
+        return _postgresql(parsed, limits)
     raise AicmoError(f"{_VARIABLE}: {parsed.get_backend_name()} is not known here; use {_SHAPES}")
 
 
@@ -80,17 +92,36 @@ def _parsed(url: str) -> sa.URL:
     return parsed
 
 
-def _postgresql(url: sa.URL) -> sa.Engine:
-    waits: dict[str, Any] = (
-        {} if "connect_timeout" in url.query else {"connect_timeout": CONNECT_SECONDS}
-    )
+def _postgresql(url: sa.URL, limits: DatabaseLimits) -> sa.Engine:
+    kept = min(_KEPT, limits.connections)
     return sa.create_engine(
         # A plain postgresql:// would mean psycopg 3 to SQLAlchemy 2.1.
         url.set(drivername="postgresql+psycopg2"),
-        connect_args={"application_name": "aicmo", **waits},
+        connect_args={k: v for k, v in _session(limits).items() if k not in url.query},
+        pool_size=kept,
+        max_overflow=limits.connections - kept,
+        pool_timeout=_WAIT_SECONDS,
         pool_pre_ping=True,
         hide_parameters=True,  # values are personal data
     )
+
+
+def _session(limits: DatabaseLimits) -> dict[str, Any]:
+    """What a session is opened with, unless the URL says otherwise.
+
+    A transaction left idle for as long as a statement may take is ended by the server: its process
+    hangs, and others wait for its locks. A peer that is gone is noticed within a minute and a half.
+    """
+    milliseconds = limits.statement_seconds * 1000
+    timeouts = ("statement_timeout", "idle_in_transaction_session_timeout")
+    return {
+        "application_name": "aicmo",
+        "connect_timeout": CONNECT_SECONDS,
+        "keepalives_idle": 30,
+        "keepalives_interval": 15,
+        "keepalives_count": 4,
+        "options": " ".join(f"-c {name}={milliseconds}" for name in timeouts),
+    }
 
 
 def _sqlite(url: sa.URL) -> sa.Engine:

@@ -48,6 +48,14 @@ def set_stamp(connection: sa.Connection, new_id: str, environment: str, now: dat
     return stamp
 
 
+def renew_stamp(connection: sa.Connection, new_id: str, environment: str) -> Stamp | None:
+    """The database goes on as `new_id` in `environment`; tells what it was, if it ever sent."""
+    take_turn(connection, "environment")
+    before = read_stamp(connection)
+    connection.execute(sa.update(environments).values(id=new_id, environment=environment))
+    return before
+
+
 def count_claim(connection: sa.Connection) -> int:
     """One claim more; tells how many there were. In the claim's transaction, at its end."""
     statement = sa.update(environments).values(claims=environments.c.claims + 1)

@@ -6,19 +6,27 @@ themselves. Not here: files and spools (`stages.erase`).
 
 import re
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
+from urllib.parse import quote, quote_plus
 
 import sqlalchemy as sa
 
 from aicmo_dagster.domain.identity import address_alias
-from aicmo_dagster.store.suppressions import suppress
+from aicmo_dagster.store.suppressions import ERASED, suppress
 from aicmo_dagster.store.tables import (
     FRAME_TABLES,
+    api_requests,
+    audit,
     campaigns,
+    escalations,
     handoffs,
     inbound_messages,
     lead_aliases,
+    links,
     metadata,
+    nurture_sends,
     person_aliases,
     provider_answers,
     rejects,
@@ -26,14 +34,28 @@ from aicmo_dagster.store.tables import (
     suppressions,
 )
 
-ERASED = "erased"
-"""The reason of the suppression that stays; whoever is suppressed so must not be stored again."""
-
 _RAW = FRAME_TABLES["raw_leads"].c
 _CHUNK = 10_000
 
 Person = tuple[str, str]
 """A campaign, and an id of the lead in it: its present one, or an alias."""
+
+
+@dataclass
+class Known:
+    """What a person is known by, beside the ids of its leads.
+
+    Args:
+        addresses: That it has now.
+        address_keys: Hashes from `tokens.address_key` of those that mail went to.
+        identities: (kind, value) by which a source may name it again.
+        message_ids: Of the mail it got.
+    """
+
+    addresses: set[str] = field(default_factory=set)
+    address_keys: set[str] = field(default_factory=set)
+    identities: set[tuple[str, str]] = field(default_factory=set)
+    message_ids: set[str] = field(default_factory=set)
 
 
 def find_person(connection: sa.Connection, address: str) -> list[Person]:
@@ -63,8 +85,45 @@ def find_person(connection: sa.Connection, address: str) -> list[Person]:
     return sorted({*leads, *aliases})
 
 
+def known_of(connection: sa.Connection, people: Collection[Person]) -> Known:
+    """What is known of the person by now; ask before it is removed."""
+    known = Known()
+    sends = nurture_sends.c
+    for campaign, lead_id in people:
+        known.identities.add(("alias", lead_id))
+        mail = sa.select(sends.address_key, sends.message_id).where(
+            sends.campaign == campaign, sends.lead_id == lead_id
+        )
+        for key, message_id in connection.execute(mail):
+            known.address_keys.update([key] if key else [])
+            known.message_ids.add(message_id)
+        reminders = sa.select(escalations.c.key).where(
+            escalations.c.campaign == campaign,
+            escalations.c.lead_id == lead_id,
+            escalations.c.channel == "mail",
+        )
+        known.message_ids.update(connection.scalars(reminders))
+        names = (_RAW.email, _RAW.linkedin_url, _RAW.source, _RAW.external_id)
+        row = connection.execute(
+            sa.select(*names).where(_RAW.campaign == campaign, _RAW.lead_id == lead_id)
+        ).one_or_none()
+        if row is not None:
+            known.addresses.update([row.email] if row.email else [])
+            known.identities.update(named_by(row.linkedin_url, row.source, row.external_id))
+    return known
+
+
+def named_by(
+    linkedin_url: str | None, source: str, external_id: str | None
+) -> list[tuple[str, str]]:
+    """(kind, value) of what a lead is known by in every campaign, beside its address."""
+    kind = re.sub(r"-[0-9]+$", "", source)
+    found = [("linkedin", linkedin_url), ("external", external_id and f"{kind}:{external_id}")]
+    return [(name, value) for name, value in found if value]
+
+
 def remove_person(
-    connection: sa.Connection, people: Collection[Person], address: str
+    connection: sa.Connection, people: Collection[Person], addresses: Collection[str]
 ) -> dict[str, int]:
     """No table names the person any more; tells how many rows went, by table.
 
@@ -82,7 +141,14 @@ def remove_person(
         ).rowcount
         for campaign, lead_id in people
     )
-    removed["rejects"] = _remove_rejects(connection, address)
+    removed["links"] += sum(_remove_links(connection, address) for address in addresses)
+    removed["rejects"] = sum(_remove_rejects(connection, address) for address in addresses)
+    ids = [lead_id for _, lead_id in people]
+    # That something was changed stays on record; about whom, and what was answered, does not.
+    connection.execute(sa.update(audit).where(audit.c.subject.in_(ids)).values(subject=None))
+    for lead_id in ids:
+        kept = api_requests.c.body.contains(lead_id) | api_requests.c.operation.contains(lead_id)
+        connection.execute(sa.delete(api_requests).where(kept))
     return {name: count for name, count in removed.items() if count}
 
 
@@ -125,21 +191,27 @@ def handed_to(connection: sa.Connection, people: Collection[Person]) -> list[str
     return sorted(found)
 
 
-def suppress_erased(connection: sa.Connection, key: str, decided_by: str, now: datetime) -> None:
-    """`key`, from `tokens.address_key`, gets no mail and must not be stored again.
+def suppress_erased(
+    connection: sa.Connection,
+    kind: Literal["address", "person"],
+    key: str,
+    decided_by: str,
+    now: datetime,
+) -> None:
+    """`key`, from `tokens.address_key` or `identity_key`, must not be stored or written to again.
 
     An earlier suppression keeps its instant and gives up its reason.
     """
-    if not suppress(connection, "address", key, ERASED, decided_by, now):
+    if not suppress(connection, kind, key, ERASED, decided_by, now):
         connection.execute(
             sa.update(suppressions)
-            .where(suppressions.c.kind == "address", suppressions.c.key == key)
+            .where(suppressions.c.kind == kind, suppressions.c.key == key)
             .values(reason=ERASED)
         )
 
 
 def erased(connection: sa.Connection, keys: Sequence[str]) -> set[str]:
-    """Those of `keys`, from `tokens.address_key`, whose person was erased."""
+    """Those of `keys`, from `tokens.address_key` or `identity_key`, whose person was erased."""
     found: set[str] = set()
     for start in range(0, len(keys), _CHUNK):
         query = sa.select(suppressions.c.key).where(
@@ -157,6 +229,14 @@ def _remove_rejects(connection: sa.Connection, address: str) -> int:
     )
     named = [r.id for r in connection.execute(maybe) if whole.search(r.content.lower())]
     return connection.execute(sa.delete(rejects).where(rejects.c.id.in_(named))).rowcount
+
+
+def _remove_links(connection: sa.Connection, address: str) -> int:
+    """Links that name the address and no lead, as they all did before migration 0014."""
+    url = sa.func.lower(links.c.url)
+    spelled = {address, quote(address).lower(), quote_plus(address).lower()}
+    named = sa.or_(*(url.contains(each, autoescape=True) for each in sorted(spelled)))
+    return connection.execute(sa.delete(links).where(links.c.lead_id.is_(None), named)).rowcount
 
 
 def _remove(connection: sa.Connection, table: sa.Table, person: Person) -> int:

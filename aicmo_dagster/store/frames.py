@@ -73,6 +73,35 @@ def read_frame(
     return fetch_frame(connection, statement)
 
 
+def read_page(
+    connection: sa.Connection,
+    stage: str,
+    campaign: str,
+    limit: int,
+    after: Sequence[str] | None = None,
+) -> tuple[pd.DataFrame, list[str] | None]:
+    """Up to `limit` rows of `stage` by lead, and what names the last of them if there may be more.
+
+    Args:
+        connection: From `Database.read`.
+        stage: One of the five.
+        campaign: The campaign's key.
+        limit: How many rows at most.
+        after: What named the last row of the page before; the first page without it.
+    """
+    table = _TABLES[stage]
+    order = [column for column in table.primary_key if column.name != "campaign"]
+    query = sa.select(*(table.c[name] for name in dtypes(stage))).where(
+        table.c.campaign == campaign
+    )
+    if after is not None:
+        query = query.where(sa.tuple_(*order) > sa.tuple_(*after))
+    frame = fetch_frame(connection, query.order_by(*order).limit(limit))
+    if len(frame) < limit:
+        return frame, None
+    return frame, [str(frame[column.name].iloc[-1]) for column in order]
+
+
 def read_rows_of(
     connection: sa.Connection,
     stage: str,

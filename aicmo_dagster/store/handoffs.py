@@ -11,7 +11,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from aicmo_dagster.errors import AicmoError
+from aicmo_dagster.domain.addresses import FREE_MAIL
+from aicmo_dagster.errors import NotFound
 from aicmo_dagster.store.database import insert_once
 from aicmo_dagster.store.tables import FRAME_TABLES, handoffs
 
@@ -121,7 +122,7 @@ def resend(connection: sa.Connection, campaign: str, lead_id: str, now: datetime
     """The handoff is due again, under the same key and with all its attempts.
 
     Raises:
-        AicmoError: If the lead was not handed over.
+        NotFound: If the lead was not handed over.
     """
     changed = _change(
         connection, campaign, lead_id, state=DUE, next_attempt_at=now, attempts=0, error=None
@@ -131,16 +132,30 @@ def resend(connection: sa.Connection, campaign: str, lead_id: str, now: datetime
 
 def acknowledge(
     connection: sa.Connection, campaign: str, lead_id: str, by: str, now: datetime
-) -> None:
-    """Its owner has taken it up: nobody else is asked to. The first acknowledgement is kept.
+) -> bool:
+    """Its owner has taken it up; tells whether nobody had. The first acknowledgement is kept.
 
     Raises:
-        AicmoError: If the lead was not handed over.
+        NotFound: If the lead was not handed over.
     """
     found = handoff_of_lead(connection, campaign, lead_id)
     _require(found is not None, campaign)
-    if found and found["acknowledged_at"] is None:
-        _change(connection, campaign, lead_id, acknowledged_at=now, acknowledged_by=by)
+    if not found or found["acknowledged_at"] is not None:
+        return False
+    return _change(connection, campaign, lead_id, acknowledged_at=now, acknowledged_by=by) > 0
+
+
+def find_handoff(connection: sa.Connection, key: str) -> tuple[str, str]:
+    """Campaign and lead of the handoff whose webhook has the id `key`.
+
+    Raises:
+        NotFound: If there is none.
+    """
+    query = sa.select(_HANDOFFS.campaign, _HANDOFFS.lead_id).where(_HANDOFFS.key == key)
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no handoff {key}; 'aicmo handoff list' tells which there are")
+    return row.campaign, row.lead_id
 
 
 def list_handoffs(
@@ -156,6 +171,24 @@ def list_handoffs(
     return [dict(row) for row in rows.mappings()]
 
 
+def page_of_handoffs(
+    connection: sa.Connection,
+    campaign: str,
+    limit: int,
+    state: str | None = None,
+    after: str | None = None,
+) -> list[dict[str, Any]]:
+    """Up to `limit` of the campaign's handoffs by lead, from the lead after `after` on."""
+    columns = [column for column in _HANDOFFS if column.name != "document"]
+    query = sa.select(*columns).where(_HANDOFFS.campaign == campaign)
+    if state is not None:
+        query = query.where(_HANDOFFS.state == state)
+    if after is not None:
+        query = query.where(_HANDOFFS.lead_id > after)
+    rows = connection.execute(query.order_by(_HANDOFFS.lead_id).limit(limit))
+    return [dict(row) for row in rows.mappings()]
+
+
 def handoff_of_lead(
     connection: sa.Connection, campaign: str, lead_id: str
 ) -> dict[str, Any] | None:
@@ -167,20 +200,35 @@ def handoff_of_lead(
 
 def colleagues(connection: sa.Connection, campaign: str, lead_id: str) -> list[str]:
     """Other leads of the campaign that are in a sequence and of the same company's domain."""
-    domain = sa.select(_RAW.domain).where(_RAW.campaign == campaign, _RAW.lead_id == lead_id)
+    return colleagues_everywhere(connection, campaign, lead_id).get(campaign, [])
+
+
+def colleagues_everywhere(
+    connection: sa.Connection, campaign: str, lead_id: str
+) -> dict[str, list[str]]:
+    """Campaign to the leads in its sequences that are of the company of this one, and not it.
+
+    A mailbox provider's domain is no company.
+    """
+    own = sa.select(_RAW.domain, _RAW.email).where(
+        _RAW.campaign == campaign, _RAW.lead_id == lead_id
+    )
+    lead = connection.execute(own).one_or_none()
+    if lead is None or lead.domain is None or lead.domain in FREE_MAIL:
+        return {}
     query = (
-        sa.select(_RAW.lead_id)
+        sa.select(_RAW.campaign, _RAW.lead_id)
         .join(
             FRAME_TABLES["routed_leads"],
             (_ROUTED.campaign == _RAW.campaign) & (_ROUTED.lead_id == _RAW.lead_id),
         )
-        .where(
-            _RAW.campaign == campaign,
-            _RAW.lead_id != lead_id,
-            _RAW.domain == domain.scalar_subquery(),
-        )
+        .where(_RAW.domain == lead.domain, _RAW.email != lead.email)
+        .order_by(_RAW.campaign, _RAW.lead_id)
     )
-    return sorted(connection.scalars(query))
+    found: dict[str, list[str]] = {}
+    for row in connection.execute(query):
+        found.setdefault(row.campaign, []).append(row.lead_id)
+    return found
 
 
 def _change(connection: sa.Connection, campaign: str, lead_id: str, **values: Any) -> int:
@@ -192,6 +240,6 @@ def _change(connection: sa.Connection, campaign: str, lead_id: str, **values: An
 
 def _require(known: bool, campaign: str) -> None:
     if not known:
-        raise AicmoError(
+        raise NotFound(
             f"campaign '{campaign}' handed over no such lead; 'aicmo handoff list' tells whom"
         )

@@ -10,8 +10,9 @@ import sqlalchemy as sa
 
 from aicmo_dagster.domain.nurture.planning import DEADLINE
 from aicmo_dagster.store.ledger import WAITING
-from aicmo_dagster.store.tables import nurture_sends
+from aicmo_dagster.store.tables import agenda, nurture_sends
 
+_AGENDA = agenda.c
 _SENDS = nurture_sends.c
 
 
@@ -28,6 +29,26 @@ def cancel_waiting(
         )
         .values(state="cancelled", reason=reason)
     ).rowcount
+
+
+def hold_back(
+    connection: sa.Connection,
+    campaign: str,
+    lead_ids: Collection[str],
+    until: datetime,
+    reason: str,
+) -> int:
+    """Nothing goes to these leads before `until`, be it planned by now or not; sends moved."""
+    connection.execute(
+        sa.update(agenda)
+        .where(
+            _AGENDA.campaign == campaign,
+            _AGENDA.lead_id.in_(list(lead_ids)),
+            _AGENDA.not_before.is_(None) | (_AGENDA.not_before < until),
+        )
+        .values(not_before=until)
+    )
+    return sum(put_off(connection, campaign, lead_id, until, reason) for lead_id in lead_ids)
 
 
 def put_off(

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from aicmo_dagster.domain.identity import address_alias
 from aicmo_dagster.domain.schemas import dtypes
 from aicmo_dagster.domain.tokens import normal_address
-from aicmo_dagster.errors import AicmoError
+from aicmo_dagster.errors import NotFound
 from aicmo_dagster.store.database import fetch_frame
 from aicmo_dagster.store.tables import FRAME_TABLES, lead_aliases
 
@@ -39,7 +39,7 @@ def find_lead(connection: sa.Connection, campaign: str, named: str) -> str:
     """The id of the lead that `named` is: an id, an alias, or an address, present or past.
 
     Raises:
-        AicmoError: If the campaign has no such lead; its text does not repeat `named`, which may
+        NotFound: If the campaign has no such lead; its text does not repeat `named`, which may
             be an address.
     """
     known_as = (named, address_alias(campaign, normal_address(named)))
@@ -54,7 +54,7 @@ def find_lead(connection: sa.Connection, campaign: str, named: str) -> str:
     )
     found = connection.scalar(stored) or connection.scalar(aliases)
     if found is None:
-        raise AicmoError(
+        raise NotFound(
             f"campaign '{campaign}' has no such lead; give a lead id or the lead's address"
         )
     return str(found)

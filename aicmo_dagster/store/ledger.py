@@ -174,7 +174,8 @@ def claim(
             _judge(row, campaign, stopped.get(row.lead_id), allowed, closed, now, claimed)
         )
     advance(connection, key, [change for change in changes if change])
-    _take(connection, key, claimed.sends, worker=worker, claimed_at=now, sender=sender, boot=boot)
+    fixed = {"worker": worker, "claimed_at": now, "sender": sender, "boot": boot}
+    _take(connection, key, claimed.sends, secret_key, fixed)
     return claimed
 
 
@@ -348,10 +349,23 @@ def _closed_until(row: sa.Row, campaign: str, closed: Mapping[str, datetime]) ->
     return max((until for until in known if until is not None), default=None)
 
 
-def _take(connection: sa.Connection, campaign: str, sends: list[Send], **values: Any) -> None:
-    """`sends` are claimed."""
+def _take(
+    connection: sa.Connection,
+    campaign: str,
+    sends: list[Send],
+    secret_key: bytes,
+    values: Mapping[str, Any],
+) -> None:
+    """`sends` are claimed; each keeps which address it goes to, whatever the lead's is later."""
     fixed = {"at_campaign": campaign, **{f"{name}_now": value for name, value in values.items()}}
-    rows = ({"at_lead": send.lead_id, "at_step": send.step} for send in sends)
+    rows = (
+        {
+            "at_lead": send.lead_id,
+            "at_step": send.step,
+            "address_now": address_key(secret_key, send.email),
+        }
+        for send in sends
+    )
     _CLAIM.execute(connection, fixed, rows)
 
 
@@ -369,6 +383,7 @@ _CLAIM = Prepared(
         claimed_at=sa.bindparam("claimed_at_now", type_=_SENDS.claimed_at.type),
         sender=sa.bindparam("sender_now"),
         boot=sa.bindparam("boot_now"),
+        address_key=sa.bindparam("address_now"),
     )
 )
 

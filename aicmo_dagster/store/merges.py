@@ -12,6 +12,7 @@ from aicmo_dagster.store.tables import (
     agenda,
     decisions,
     enrolments,
+    escalations,
     events,
     handoffs,
     lead_aliases,
@@ -25,6 +26,7 @@ ONE_A_LEAD = {
     agenda: (),
     enrolments: (),
     handoffs: (),
+    escalations: ("level", "channel"),
     nurture_sends: ("step",),
     provider_answers: ("provider", "person_key"),
 }

@@ -9,7 +9,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from aicmo_dagster.errors import AicmoError
+from aicmo_dagster.errors import AicmoError, NotFound
 from aicmo_dagster.store.database import insert_once
 from aicmo_dagster.store.tables import model_changes, models
 
@@ -67,17 +67,18 @@ def find_model(connection: sa.Connection, campaign: str, version: str) -> Stored
     """The campaign's model of that version, which may be given by at least 4 first digits.
 
     Raises:
-        AicmoError: If there is none, or more than one.
+        NotFound: If there is none.
+        AicmoError: If there are several.
     """
     begins = models.c.version.startswith(version, autoescape=True)
     exact = begins if len(version) >= LEAST_DIGITS else models.c.version == version
     found = _select(connection, models.c.campaign == campaign, exact)
     if len(found) == 1:
         return found[0]
-    trouble = "several models" if found else "no model"
-    raise AicmoError(
-        f"campaign '{campaign}' has {trouble} {version!r}; 'aicmo model list {campaign}' shows them"
-    )
+    hint = f"'aicmo model list {campaign}' shows them"
+    if found:
+        raise AicmoError(f"campaign '{campaign}' has several models {version!r}; {hint}")
+    raise NotFound(f"campaign '{campaign}' has no model {version!r}; {hint}")
 
 
 def list_models(connection: sa.Connection, campaign: str) -> list[StoredModel]:

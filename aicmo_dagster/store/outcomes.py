@@ -265,6 +265,32 @@ def reconcile(
     return counts
 
 
+def doubt(connection: sa.Connection, until: datetime, *, transport: str) -> int:
+    """Whatever may have been sent by `until` is unknown, in every campaign; tells how many.
+
+    For a restored backup, in which a send that is planned or claimed may have been made since.
+
+    Args:
+        connection: From `Database.write`.
+        until: When the last message can have left.
+        transport: Whom `reconcile` may ask about those that had not been attempted.
+    """
+    waiting = sa.and_(_SENDS.state.in_(WAITING), _SENDS.due_at <= until)
+    held = _SENDS.state.in_(("claimed", "attempting"))
+    return connection.execute(
+        sa.update(nurture_sends)
+        .where(sa.or_(waiting, held))
+        .values(
+            state="unknown",
+            reason="a backup was restored, and it may have been sent since",
+            transport=sa.func.coalesce(_SENDS.transport, transport),
+            claimed_at=sa.func.coalesce(_SENDS.claimed_at, until, type_=_INSTANT),
+            attempted_at=sa.func.coalesce(_SENDS.attempted_at, until, type_=_INSTANT),
+            worker=None,
+        )
+    ).rowcount
+
+
 def _doubtful(connection: sa.Connection, campaign: str) -> Sequence[sa.Row]:
     names = ("lead_id", "step", "message_id", "transport")
     attempted = sa.func.coalesce(_SENDS.attempted_at, _SENDS.claimed_at, type_=_INSTANT)

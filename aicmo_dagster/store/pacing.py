@@ -100,6 +100,36 @@ def pace_of(connection: sa.Connection, sender: str) -> Pace | None:
     return Pace(row.level, row.level_since, row.health, row.judged_at) if row else None
 
 
+def room_again_at(connection: sa.Connection, campaign: Campaign, now: datetime) -> datetime | None:
+    """The earliest instant at which a limit that holds the campaign back may let more out.
+
+    That is when the sender's oldest mail of the last day, or hour, leaves its window, or when the
+    sender's pace may change. None where no such limit is set.
+    """
+    caps, sender = campaign.nurture.caps, campaign.nurture.sender.address
+    instants = []
+    windows = {
+        DAY: caps.per_sender_per_day or caps.per_campaign_per_day or caps.ramp,
+        HOUR: caps.per_sender_per_hour,
+    }
+    for window in (length for length, limit in windows.items() if limit):
+        oldest = connection.scalar(
+            sa.select(sa.func.min(_SENDS.sent_at)).where(
+                _SENDS.sender == sender,
+                _SENDS.claimed_at > now - window - HOUR,
+                _SENDS.state.in_(SPENT),
+                _SENDS.sent_at > now - window,
+            )
+        )
+        instants += [] if oldest is None else [oldest + window]
+    if (pace := pace_of(connection, sender)) is not None:
+        if pace.health == "halt":
+            instants.append(pace.judged_at + JUDGE_AGAIN)
+        elif caps.ramp:
+            instants.append(max(pace.level_since + DAY, pace.judged_at + JUDGE_AGAIN))
+    return min((at for at in instants if at > now), default=None)
+
+
 def record_of(connection: sa.Connection, sender: str, since: datetime) -> Record:
     """The sender's mails from `since` on, those that bounced or were refused, and complaints."""
     states: dict[str, int] = dict(

@@ -110,6 +110,16 @@ def sends_behind(connection: sa.Connection, campaign: str, pause: Pause) -> pd.D
     return fetch_frame(connection, query.order_by(_SENDS.lead_id, _SENDS.step))
 
 
+def sends_of_paused(connection: sa.Connection, campaign: str, lead_id: str) -> pd.DataFrame:
+    """lead_id, step, due_at and priority of what waits to be sent to one lead."""
+    query = sa.select(_SENDS.lead_id, _SENDS.step, _SENDS.due_at, _SENDS.priority).where(
+        _SENDS.campaign == campaign,
+        _SENDS.lead_id == lead_id,
+        written_out(_SENDS.state, _WAITING),
+    )
+    return fetch_frame(connection, query.order_by(_SENDS.step))
+
+
 def change_sends(connection: sa.Connection, campaign: str, changes: pd.DataFrame) -> int:
     """Waiting sends take on state and due_at of `changes`, as `resumed` has it; tells how many."""
     if changes.empty:

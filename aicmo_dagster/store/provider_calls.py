@@ -18,7 +18,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from aicmo_dagster.store.database import take_turn
+from aicmo_dagster.store.database import take_turn, written_out
 from aicmo_dagster.store.tables import provider_answers, provider_calls
 
 LEASE = timedelta(minutes=30)
@@ -31,17 +31,18 @@ _TOLERANCE = 1e-6
 """Credits come in fractions, whose sums are not exact."""
 
 _CALLS = provider_calls.c
-_COUNTED = sa.case(
+COUNTED = sa.case(
     (_CALLS.state == "refused", sa.func.coalesce(_CALLS.credits, 0.0)),
     (_CALLS.state == "done", sa.func.coalesce(_CALLS.credits, _CALLS.credits_at_most)),
     else_=_CALLS.credits_at_most,
 )
+"""What a call counts as: its cost where that is known, else what it may have cost at most."""
 
 # Built once: there is a call for every few leads, and building costs more than executing.
 _OF_KEY = sa.select(_CALLS.id, _CALLS.state, _CALLS.credits).where(
     _CALLS.key == sa.bindparam("of_key")
 )
-_SPENT = sa.select(sa.func.sum(_COUNTED)).where(_CALLS.campaign == sa.bindparam("of_campaign"))
+_SPENT = sa.select(sa.func.sum(COUNTED)).where(_CALLS.campaign == sa.bindparam("of_campaign"))
 _ASKED_ELSEWHERE = sa.select(_CALLS.people).where(
     _CALLS.provider == sa.bindparam("of_provider"),
     _CALLS.campaign != sa.bindparam("own"),
@@ -231,6 +232,14 @@ def pending_call(
     return None if row is None else (row.campaign, _open_call(row))
 
 
+def pending_since(connection: sa.Connection) -> dict[str, datetime]:
+    """Campaign to since when the oldest answer that it waits for is pending."""
+    waiting = sa.and_(written_out(_CALLS.state, OPEN), _CALLS.state == "pending")
+    query = sa.select(_CALLS.campaign, sa.func.min(_CALLS.started_at).label("since"))
+    rows = connection.execute(query.where(waiting).group_by(_CALLS.campaign))
+    return {row.campaign: row.since for row in rows}
+
+
 def asked_elsewhere(
     connection: sa.Connection,
     people: Collection[str],
@@ -266,7 +275,7 @@ def spending(connection: sa.Connection, campaign: str) -> dict[str, Spending]:
     """Provider to what the campaign spent there and what it got."""
     paid = (
         sa.select(_CALLS.provider, sa.func.count().label("calls"))
-        .add_columns(sa.func.sum(_COUNTED).label("credits"))
+        .add_columns(sa.func.sum(COUNTED).label("credits"))
         .where(_CALLS.campaign == campaign)
         .group_by(_CALLS.provider)
     )

@@ -17,22 +17,46 @@ _CHUNK = 10_000
 
 @dataclass(frozen=True)
 class Recipient:
-    """A lead of a campaign, by the id it has now; `address` is none where it is gone."""
+    """A lead of a campaign, by the id it has now, and where it was written to.
+
+    Args:
+        campaign: The campaign's key.
+        lead_id: The lead.
+        address: Its present address; none where the lead is gone.
+        step: The step of the message that this is about, if it is about one.
+        sent_to: Of the addresses that this, or else any message to the lead, went to, the hashes
+            from `tokens.address_key`; none where that was not kept.
+    """
 
     campaign: str
     lead_id: str
     address: str | None
     step: str | None = None
+    sent_to: tuple[str, ...] = ()
 
 
-def recipient(connection: sa.Connection, campaign: str, lead_id: str) -> Recipient:
+def recipient(
+    connection: sa.Connection, campaign: str, lead_id: str, step: str | None = None
+) -> Recipient:
     """The lead that a token of ours named, whatever became of it since."""
     alias = sa.select(lead_aliases.c.lead_id).where(
         lead_aliases.c.campaign == campaign, lead_aliases.c.alias == lead_id
     )
     now_called = connection.scalar(alias) or lead_id
     address = sa.select(_RAW.email).where(_RAW.campaign == campaign, _RAW.lead_id == now_called)
-    return Recipient(campaign, now_called, connection.scalar(address))
+    # After a merger, a step that both had stays under the id that it was sent to.
+    sent = sa.select(_SENDS.lead_id, _SENDS.address_key).where(
+        _SENDS.campaign == campaign,
+        _SENDS.lead_id.in_((lead_id, now_called)),
+        _SENDS.address_key.is_not(None),
+    )
+    if step is not None:
+        sent = sent.where(_SENDS.step == step)
+    rows = connection.execute(sent).all()
+    own = [row for row in rows if row.lead_id == lead_id]
+    told = own if step is not None and own else rows
+    keys = tuple(sorted({row.address_key for row in told}))
+    return Recipient(campaign, now_called, connection.scalar(address), step, keys)
 
 
 def present_ids(
@@ -65,8 +89,7 @@ def recipient_of_message(
     row = connection.execute(query.limit(1)).one_or_none()
     if row is None:
         return None
-    found = recipient(connection, row.campaign, row.lead_id)
-    return Recipient(row.campaign, found.lead_id, found.address, row.step)
+    return recipient(connection, row.campaign, row.lead_id, row.step)
 
 
 def recipients_at(connection: sa.Connection, address: str) -> list[Recipient]:

@@ -4,16 +4,23 @@ Not here: the rows a stage made (`frames`), or why a lead went on (`decisions`).
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from aicmo_dagster.store.tables import stage_results, stage_states
+from aicmo_dagster.store.campaigns import ACTIVE
+from aicmo_dagster.store.tables import campaigns, stage_results, stage_states
 
 _STATES = stage_states.c
+_RESULTS = stage_results.c
+_IS_LATEST = sa.and_(
+    _RESULTS.campaign == _STATES.campaign,
+    _RESULTS.stage == _STATES.stage,
+    _RESULTS.finished_at == _STATES.succeeded_at,
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,20 @@ class StageState:
         if self.failed_at is None:
             return False
         return self.succeeded_at is None or self.failed_at > self.succeeded_at
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What a run did at one stage of one campaign; `failure` is empty if it was done."""
+
+    campaign: str
+    stage: str
+    started_at: datetime
+    finished_at: datetime
+    succeeded: bool
+    rows_in: int | None
+    rows_out: int | None
+    failure: str
 
 
 def record_success(
@@ -90,9 +111,59 @@ def all_states(connection: sa.Connection) -> dict[str, dict[str, StageState]]:
     return states
 
 
+def results_of_run(connection: sa.Connection, run_id: str) -> list[StageResult]:
+    """What the run did, attempt by attempt, the oldest first."""
+    query = sa.select(*(stage_results.c[name] for name in StageResult.__annotations__))
+    theirs = query.where(stage_results.c.run_id == run_id).order_by(stage_results.c.id)
+    return [StageResult(**row._mapping) for row in connection.execute(theirs)]
+
+
+def latest_success(
+    connection: sa.Connection, campaign: str, stage: str, before: datetime | None = None
+) -> StageResult | None:
+    """How the stage of the campaign was last done, by `before` if that is given."""
+    columns = stage_results.c
+    query = (
+        sa.select(*(columns[name] for name in StageResult.__annotations__))
+        .where(columns.campaign == campaign, columns.stage == stage, columns.succeeded)
+        .order_by(columns.finished_at.desc(), columns.id.desc())
+        .limit(1)
+    )
+    if before is not None:
+        query = query.where(columns.finished_at <= before)
+    row = connection.execute(query).one_or_none()
+    return StageResult(**row._mapping) if row else None
+
+
+def latest_figures(
+    connection: sa.Connection, stages: Sequence[str]
+) -> dict[tuple[str, str], dict[str, float]]:
+    """(campaign, stage) to the figures of the stage's latest success, of active campaigns."""
+    query = (
+        sa.select(_RESULTS.campaign, _RESULTS.stage, _RESULTS.figures)
+        .join(stage_states, _IS_LATEST)
+        .join(campaigns, campaigns.c.campaign == _STATES.campaign)
+        .where(_STATES.stage.in_(stages), campaigns.c.state == ACTIVE, _RESULTS.succeeded)
+    )
+    return {(r.campaign, r.stage): json.loads(r.figures) for r in connection.execute(query)}
+
+
+def last_durations(
+    connection: sa.Connection, stage: str, keys: Collection[str]
+) -> dict[str, timedelta]:
+    """Campaign to how long the stage took the last time that it went well."""
+    query = (
+        sa.select(_RESULTS.campaign, _RESULTS.started_at, _RESULTS.finished_at)
+        .join(stage_states, _IS_LATEST)
+        .where(_STATES.stage == stage, _STATES.campaign.in_(keys), _RESULTS.succeeded)
+    )
+    return {r.campaign: r.finished_at - r.started_at for r in connection.execute(query)}
+
+
 def forget_before(connection: sa.Connection, instant: datetime) -> int:
-    """The history older than `instant` is gone; how the stages stand is kept."""
-    old = stage_results.c.finished_at < instant
+    """The history older than `instant` is gone, each stage's latest success excepted."""
+    latest = sa.exists().where(_IS_LATEST)
+    old = sa.and_(_RESULTS.finished_at < instant, ~latest)
     return connection.execute(sa.delete(stage_results).where(old)).rowcount
 
 

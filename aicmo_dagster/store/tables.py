@@ -123,6 +123,7 @@ nurture_sends = _stage_table(
     sa.Column("fault", sa.Text()),
     sa.Column("priority", sa.Integer(), nullable=False, default=0, server_default="0"),
     sa.Column("followed_at", UtcInstant()),
+    sa.Column("address_key", sa.Text()),
     key=("lead_id", "step"),
 )
 sa.Index(
@@ -185,6 +186,7 @@ agenda = sa.Table(
     sa.Column("reason", sa.Text()),
     sa.Column("look_at", UtcInstant()),
     sa.Column("changed_at", UtcInstant(), nullable=False),
+    sa.Column("not_before", UtcInstant()),
     sa.PrimaryKeyConstraint("campaign", "lead_id"),
 )
 sa.Index("ix_agenda_position", agenda.c.campaign, agenda.c.position)
@@ -394,6 +396,16 @@ sa.Index(  # what a sender is judged by
     sqlite_where=events.c.kind.in_(("bounce", "complaint")),
     postgresql_where=events.c.kind.in_(("bounce", "complaint")),
 )
+sa.Index(  # what no machine makes up, found without a look at opens and clicks
+    "ix_events_told",
+    events.c.campaign,
+    events.c.kind,
+    events.c.lead_id,
+    events.c.step,
+    events.c.happened_at,
+    sqlite_where=events.c.kind.in_(("bounce", "complaint", "reply", "unsubscribe")),
+    postgresql_where=events.c.kind.in_(("bounce", "complaint", "reply", "unsubscribe")),
+)
 sa.Index(  # those whose client's address is still whole
     "ix_events_client",
     events.c.happened_at,
@@ -429,6 +441,7 @@ links = sa.Table(
     sa.Column("link", sa.Text(), nullable=False),
     sa.Column("url", sa.Text(), nullable=False),
     sa.Column("created_at", UtcInstant(), nullable=False),
+    sa.Column("lead_id", sa.Text()),
     sa.PrimaryKeyConstraint("campaign", "link"),
 )
 sa.Index("ix_links_created_at", links.c.created_at)
@@ -476,6 +489,38 @@ sa.Index(
     handoffs.c.next_attempt_at,
     sqlite_where=handoffs.c.state == "due",
     postgresql_where=handoffs.c.state == "due",
+)
+
+sa.Index(  # those that nobody took up
+    "ix_handoffs_open",
+    handoffs.c.created_at,
+    sqlite_where=handoffs.c.acknowledged_at.is_(None),
+    postgresql_where=handoffs.c.acknowledged_at.is_(None),
+)
+
+escalations = sa.Table(
+    "escalations",
+    metadata,
+    sa.Column("campaign", sa.Text(), nullable=False),
+    sa.Column("lead_id", sa.Text(), nullable=False),
+    sa.Column("level", sa.BigInteger(), nullable=False),
+    sa.Column("channel", sa.Text(), nullable=False),
+    sa.Column("state", sa.Text(), nullable=False),
+    sa.Column("key", sa.Text(), nullable=False),
+    sa.Column("created_at", UtcInstant(), nullable=False),
+    sa.Column("next_attempt_at", UtcInstant()),
+    sa.Column("attempts", sa.BigInteger(), nullable=False, server_default="0"),
+    sa.Column("worker", sa.Text()),
+    sa.Column("transport", sa.Text()),
+    sa.Column("finished_at", UtcInstant()),
+    sa.Column("error", sa.Text()),
+    sa.PrimaryKeyConstraint("campaign", "lead_id", "level", "channel"),
+)
+sa.Index(
+    "ix_escalations_open",
+    escalations.c.next_attempt_at,
+    sqlite_where=escalations.c.state.in_(("due", "attempting")),
+    postgresql_where=escalations.c.state.in_(("due", "attempting")),
 )
 
 provider_calls = sa.Table(
@@ -612,6 +657,12 @@ sa.Index(
     sqlite_where=ticks.c.state == "claimed",
     postgresql_where=ticks.c.state == "claimed",
 )
+sa.Index(
+    "ix_ticks_failed",
+    ticks.c.due_at,
+    sqlite_where=ticks.c.state == "failed",
+    postgresql_where=ticks.c.state == "failed",
+)
 
 stage_states = sa.Table(
     "stage_states",
@@ -648,6 +699,49 @@ sa.Index(
     stage_results.c.finished_at,
 )
 
+incidents = sa.Table(
+    "incidents",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
+    sa.Column("kind", sa.Text(), nullable=False),
+    sa.Column("campaign", sa.Text(), nullable=False),
+    sa.Column("subject", sa.Text(), nullable=False),
+    sa.Column("reason", sa.Text(), nullable=False),
+    sa.Column("run_id", sa.Text(), nullable=False),
+    sa.Column("opened_at", UtcInstant(), nullable=False),
+    sa.Column("closed_at", UtcInstant()),
+    sa.Column("told_at", UtcInstant()),
+    sa.Column("end_told_at", UtcInstant()),
+    sa.Column("attempts", sa.BigInteger(), nullable=False, server_default="0"),
+    sa.Column("next_attempt_at", UtcInstant()),
+    sa.Column("error", sa.Text()),
+)
+sa.Index(
+    "ix_incidents_open",
+    incidents.c.kind,
+    incidents.c.campaign,
+    incidents.c.subject,
+    unique=True,
+    sqlite_where=incidents.c.closed_at.is_(None),
+    postgresql_where=incidents.c.closed_at.is_(None),
+)
+sa.Index(
+    "ix_incidents_waiting",
+    incidents.c.next_attempt_at,
+    sqlite_where=incidents.c.next_attempt_at.is_not(None),
+    postgresql_where=incidents.c.next_attempt_at.is_not(None),
+)
+
+source_marks = sa.Table(
+    "source_marks",
+    metadata,
+    sa.Column("campaign", sa.Text(), primary_key=True),
+    sa.Column("version", sa.BigInteger(), nullable=False),
+    sa.Column("patterns", sa.Text(), nullable=False),
+    sa.Column("mark", sa.Text(), nullable=False),
+    sa.Column("noted_at", UtcInstant(), nullable=False),
+)
+
 model_changes = sa.Table(
     "model_changes",
     metadata,
@@ -660,3 +754,145 @@ model_changes = sa.Table(
     sa.Column("decided_at", UtcInstant(), nullable=False),
 )
 sa.Index("ix_model_changes_campaign", model_changes.c.campaign, model_changes.c.id)
+sa.Index("ix_stage_results_run", stage_results.c.run_id)
+
+heartbeats = sa.Table(
+    "heartbeats",
+    metadata,
+    sa.Column("name", sa.Text(), primary_key=True),
+    sa.Column("beat_at", UtcInstant(), nullable=False),
+)
+
+run_intents = sa.Table(
+    "run_intents",
+    metadata,
+    sa.Column("id", sa.Text(), primary_key=True),
+    sa.Column("campaign", sa.Text(), nullable=False),
+    sa.Column("action", sa.Text(), nullable=False),
+    sa.Column("state", sa.Text(), nullable=False),
+    sa.Column("run_id", sa.Text()),
+    sa.Column("requested_by", sa.Text(), nullable=False),
+    sa.Column("requested_at", UtcInstant(), nullable=False),
+    sa.Column("attempted_at", UtcInstant(), nullable=False),
+)
+sa.Index(  # one launch at a time, whoever asks at the same moment
+    "uq_run_intents_launching",
+    run_intents.c.campaign,
+    unique=True,
+    sqlite_where=run_intents.c.state == "launching",
+    postgresql_where=run_intents.c.state == "launching",
+)
+
+webhooks = sa.Table(
+    "webhooks",
+    metadata,
+    sa.Column("id", sa.Text(), primary_key=True),
+    sa.Column("url", sa.Text(), nullable=False),
+    sa.Column("events", sa.Text(), nullable=False),
+    sa.Column("campaigns", sa.Text()),
+    sa.Column("state", sa.Text(), nullable=False),
+    sa.Column("reason", sa.Text(), nullable=False),
+    sa.Column("created_by", sa.Text(), nullable=False),
+    sa.Column("created_at", UtcInstant(), nullable=False),
+    sa.Column("updated_at", UtcInstant(), nullable=False),
+)
+
+webhook_deliveries = sa.Table(
+    "webhook_deliveries",
+    metadata,
+    sa.Column("key", sa.Text(), primary_key=True),
+    sa.Column("webhook", sa.Text(), nullable=False),
+    sa.Column("event", sa.Text(), nullable=False),
+    sa.Column("campaign", sa.Text()),
+    sa.Column("lead_id", sa.Text()),
+    sa.Column("document", sa.Text(), nullable=False),
+    sa.Column("state", sa.Text(), nullable=False),
+    sa.Column("attempts", sa.BigInteger(), nullable=False),
+    sa.Column("created_at", UtcInstant(), nullable=False),
+    sa.Column("next_attempt_at", UtcInstant()),
+    sa.Column("delivered_at", UtcInstant()),
+    sa.Column("error", sa.Text()),
+)
+sa.Index("ix_webhook_deliveries_webhook", webhook_deliveries.c.webhook, webhook_deliveries.c.key)
+sa.Index(
+    "ix_webhook_deliveries_due",
+    webhook_deliveries.c.next_attempt_at,
+    sqlite_where=webhook_deliveries.c.state == "due",
+    postgresql_where=webhook_deliveries.c.state == "due",
+)
+sa.Index(
+    "ix_webhook_deliveries_dead",
+    webhook_deliveries.c.webhook,
+    sqlite_where=webhook_deliveries.c.state == "dead",
+    postgresql_where=webhook_deliveries.c.state == "dead",
+)
+
+
+api_tokens = sa.Table(
+    "api_tokens",
+    metadata,
+    sa.Column("id", sa.Text(), primary_key=True),
+    sa.Column("digest", sa.Text(), nullable=False),
+    sa.Column("role", sa.Text(), nullable=False),
+    sa.Column("campaigns", sa.Text()),
+    sa.Column("created_by", sa.Text(), nullable=False),
+    sa.Column("created_at", UtcInstant(), nullable=False),
+    sa.Column("last_used_at", UtcInstant()),
+    sa.Column("expires_at", UtcInstant()),
+    sa.Column("revoked_at", UtcInstant()),
+)
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
+    sa.Column("at", UtcInstant(), nullable=False),
+    sa.Column("who", sa.Text(), nullable=False),
+    sa.Column("action", sa.Text(), nullable=False),
+    sa.Column("campaign", sa.Text()),
+    sa.Column("subject", sa.Text()),
+    sa.Column("before", sa.Text()),
+    sa.Column("after", sa.Text()),
+)
+sa.Index("ix_audit_campaign", audit.c.campaign, audit.c.id)
+
+api_requests = sa.Table(
+    "api_requests",
+    metadata,
+    sa.Column("token_id", sa.Text(), nullable=False),
+    sa.Column("operation", sa.Text(), nullable=False),
+    sa.Column("key", sa.Text(), nullable=False),
+    sa.Column("digest", sa.Text(), nullable=False),
+    sa.Column("claimed_at", UtcInstant(), nullable=False),
+    sa.Column("status", sa.Integer()),
+    sa.Column("headers", sa.Text()),
+    sa.Column("body", sa.Text()),
+    sa.PrimaryKeyConstraint("token_id", "operation", "key"),
+)
+sa.Index("ix_api_requests_claimed_at", api_requests.c.claimed_at)
+
+uploads = sa.Table(
+    "uploads",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
+    sa.Column("campaign", sa.Text(), nullable=False),
+    sa.Column("name", sa.Text(), nullable=False),
+    sa.Column("digest", sa.Text(), nullable=False),
+    sa.Column("columns", sa.Text(), nullable=False),
+    sa.Column("rows", sa.BigInteger(), nullable=False),
+    sa.Column("rejected", sa.BigInteger(), nullable=False),
+    sa.Column("created_by", sa.Text(), nullable=False),
+    sa.Column("created_at", UtcInstant(), nullable=False),
+    sa.Column("is_whole", sa.Boolean(), nullable=False),
+    sqlite_autoincrement=True,  # a source's name is never another's, however many were removed
+)
+sa.Index("ix_uploads_campaign", uploads.c.campaign, uploads.c.name)
+
+upload_chunks = sa.Table(
+    "upload_chunks",
+    metadata,
+    sa.Column("upload", sa.BigInteger(), nullable=False),
+    sa.Column("number", sa.BigInteger(), nullable=False),
+    sa.Column("content", sa.LargeBinary(), nullable=False),
+    sa.PrimaryKeyConstraint("upload", "number"),
+)

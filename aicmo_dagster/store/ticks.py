@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from aicmo_dagster.domain.campaigns import Schedule
 from aicmo_dagster.domain.schedules import SCHEDULED, Tick
 from aicmo_dagster.store.campaigns import ACTIVE
-from aicmo_dagster.store.database import take_turn
+from aicmo_dagster.store.database import insert_once, take_turn
 from aicmo_dagster.store.tables import campaigns, clocks, ticks
 
 _TICKS = ticks.c
@@ -47,6 +47,15 @@ def active_schedules(connection: sa.Connection) -> dict[str, Schedule]:
     rows = connection.execute(query.where(campaigns.c.state == ACTIVE))
     # Checked when the campaign was applied, which for a thousand of them is dear to do again.
     return {row.campaign: Schedule.model_construct(**json.loads(row.schedule)) for row in rows}
+
+
+def schedule_of(connection: sa.Connection, campaign: str) -> Schedule | None:
+    """The schedule of an active campaign."""
+    found = sa.select(campaigns.c.schedule).where(
+        campaigns.c.campaign == campaign, campaigns.c.state == ACTIVE
+    )
+    told = connection.scalar(found)
+    return None if told is None else Schedule.model_construct(**json.loads(told))
 
 
 def dealt_until(connection: sa.Connection) -> dict[tuple[str, str], datetime]:
@@ -101,6 +110,21 @@ def claim_ticks(
     if rows:
         connection.execute(sa.insert(ticks), rows)
     return [tick for tick in taken if tick not in skipped and tick not in quiet]
+
+
+def take_tick(connection: sa.Connection, tick: Tick, now: datetime) -> bool:
+    """The tick, which no schedule asks for, is claimed under its own key; tells whether by us."""
+    return insert_once(
+        connection,
+        ticks,
+        campaign=tick.campaign,
+        job=tick.job,
+        due_at=tick.at,
+        run_key=tick.key,
+        state=CLAIMED,
+        reason="",
+        claimed_at=now,
+    )
 
 
 def open_ticks(connection: sa.Connection) -> list[OpenTick]:

@@ -1,7 +1,5 @@
-"""The public service over real HTTP: uvicorn in a thread, on a port of its own."""
+"""The public service and the REST API over real HTTP."""
 
-import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,16 +9,18 @@ from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 
-from aicmo_dagster.api.app import create_app
 from aicmo_dagster.domain.links import click_token, link_name, open_token
 from aicmo_dagster.domain.tokens import unsubscribe_token
+from aicmo_dagster.domain.tracking import Link
 from aicmo_dagster.settings import Settings
 from aicmo_dagster.store.database import Database, open_database
 from aicmo_dagster.store.events import events_of_lead
 from aicmo_dagster.store.frames import replace_frame
 from aicmo_dagster.store.links import keep_links
+from aicmo_dagster_tests.api.rest import Rest, running_rest
+from aicmo_dagster_tests.api.servers import running
+from aicmo_dagster_tests.conftest import NewDatabase
 from aicmo_dagster_tests.samples import NOON, SECRET, lead_id, raw_leads
 
 TARGET = "https://acme.example/offer?a=1&b=%20x"
@@ -60,22 +60,11 @@ class Served:
 Serve = Callable[..., Any]
 
 
-@contextmanager
-def running(settings: Settings, address: str = "127.0.0.1") -> Iterator[str]:
-    """The address of a service with `settings`; it stops at the end."""
-    with socket.socket() as listener:
-        listener.bind((address, 0))
-        config = uvicorn.Config(
-            create_app(settings), http="h11", proxy_headers=False, log_level="critical"
-        )
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        yield f"http://{address}:{listener.getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
+@pytest.fixture(scope="module")
+def rest(tmp_path_factory: pytest.TempPathFactory, new_sqlite: NewDatabase) -> Iterator[Rest]:
+    """The REST API in this process, one for all tests of a module."""
+    with running_rest(tmp_path_factory.mktemp("rest"), new_sqlite()) as started:
+        yield started
 
 
 @pytest.fixture
@@ -85,7 +74,7 @@ def serve(tmp_path: Path, database_url: str) -> Iterator[Serve]:
     link = link_name(SECRET, "spring", TARGET)
     with opened.write() as connection:
         replace_frame(connection, "raw_leads", "spring", raw_leads(2))
-        keep_links(connection, "spring", {link: TARGET}, NOON)
+        keep_links(connection, "spring", {link: Link(TARGET)}, NOON)
 
     @contextmanager
     def start(**changes: Any) -> Iterator[Served]:

@@ -25,7 +25,7 @@ from aicmo_dagster_tests.samples import NOON, campaign, lead_id, raw_leads, rout
 from aicmo_dagster_tests.workspaces import open_test_workspace
 
 SIZES = (10_000, 100_000, 1_000_000)
-ROUNDS = 2
+ROUNDS = 3
 
 TEXT = dtypes("raw_leads")["lead_id"]
 INSTANT = dtypes("raw_leads")["first_seen_at"]

@@ -26,6 +26,7 @@ from fastapi import FastAPI, Response
 from aicmo_dagster.api.app import create_app
 from aicmo_dagster.domain.links import click_token, link_name
 from aicmo_dagster.domain.nurture.engagement import Tuning, judge
+from aicmo_dagster.domain.tracking import Link
 from aicmo_dagster.settings import Settings
 from aicmo_dagster.stages.record import replay
 from aicmo_dagster.stages.workspace import Workspace
@@ -86,7 +87,7 @@ def _prepared(scratch: Path) -> Settings:
     database = open_database(url)
     with database.write() as connection:
         replace_frame(connection, "raw_leads", "spring", raw_leads(LEADS))
-        keep_links(connection, "spring", {link_name(SECRET, "spring", URL): URL}, NOON)
+        keep_links(connection, "spring", {link_name(SECRET, "spring", URL): Link(URL)}, NOON)
     database.close()
     return Settings(scratch, url, scratch, configured_secret_key=SECRET.decode())
 

@@ -197,26 +197,36 @@ def _assemble() -> float:
 
 
 def _assemble_by_hand() -> float:
-    """Two compiled templates, an HMAC link, base64 parts, headers in one string."""
+    """Two compiled templates, an HMAC a link, base64 parts, headers in one string."""
     jinja = jinja2.Environment(autoescape=True)
     words = PARAGRAPH * 8
     footer = "---\n\nIda Berg, Kai 7, 5003 Bergen\n\nUnsubscribe ({{ url }})\n"
     text = jinja.from_string(
         "Hi {{ first_name }},\n\nI saw that {{ company }} is growing in {{ city }}.\n\n"
-        f"  * one thing\n  * another thing\n\n{words}\n\nBest,\n\nIda Berg\n\n{footer}"
+        f"  * one thing\n  * another thing\n\n{words}\n\n"
+        f"Our guide ({{{{ click }}}})\n\nBest,\n\nIda Berg\n\n{footer}"
     )
     html = jinja.from_string(
         "<!DOCTYPE html><html><body><p>Hi {{ first_name }},</p><p>I saw that {{ company }} is "
         f"growing in {{{{ city }}}}.</p><ul><li>one thing</li><li>another thing</li></ul>{words}"
-        '<p>Best,</p><p>Ida Berg</p><p><a href="{{ url }}">Unsubscribe</a></p></body></html>'
+        '<p><a href="{{ click }}">Our guide</a></p><p>Best,</p><p>Ida Berg</p>'
+        '<p><a href="{{ url }}">Unsubscribe</a></p><img src="{{ pixel }}"></body></html>'
     )
     subject = jinja.from_string("{{ company }} and pipeline hygiene")
     values = {"first_name": "Ann", "company": "Company 1", "city": "Bergen"}
 
     def write() -> bytes:
-        token = hmac.new(SECRET, b"spring/lead", hashlib.sha256).hexdigest()[:32]
-        url = f"https://t.acme.example/u/{token}"
-        given = values | {"url": url}
+        token, click, pixel = (
+            hmac.new(SECRET, named, hashlib.sha256).hexdigest()[:32]
+            for named in (b"spring/lead", b"spring/lead/intro/guide", b"spring/lead/intro")
+        )
+        base = "https://t.acme.example"
+        url = f"{base}/u/{token}"
+        given = values | {
+            "url": url,
+            "click": f"{base}/t/c/{click}",
+            "pixel": f"{base}/t/o/{pixel}",
+        }
         parts = (
             base64.encodebytes(part.render(given).encode()).replace(b"\n", b"\r\n")
             for part in (text, html)

@@ -24,13 +24,15 @@ from aicmo_dagster.domain.scoring.training import train, with_points
 from aicmo_dagster_tests.bench.measure import Measured, cost
 from aicmo_dagster_tests.domain.scoring.histories import history
 from aicmo_dagster_tests.domain.scoring.x_education import (
-    FILE,
-    KNOWN_AT_CAPTURE,
+    DOCUMENT,
+    POINTED,
     auc,
     auc_by_labels,
+    harvested,
     learned,
     x_education,
 )
+from aicmo_dagster_tests.workspaces import open_test_workspace
 
 LEADS = 1_000_000
 TRAINED_ON = 100_000
@@ -46,7 +48,7 @@ class Spent(NamedTuple):
     above: float
 
 
-def run(_: Path) -> Iterator[Measured]:
+def run(scratch: Path) -> Iterator[Measured]:
     """Scoring, training, the real leads, shuffled outcomes."""
     spent = min(cost(_score, 30).value for _ in range(2))
     size = f"{LEADS:,} leads x 30"
@@ -59,41 +61,49 @@ def run(_: Path) -> Iterator[Measured]:
         taken: Spent = cost(function, 20).value
         yield Measured(what, size, taken.cpu, "CPU s", bound=60)
         yield Measured(f"{what}: peak above", size, taken.above, "MiB", bound=1_536)
-    if FILE.exists():
-        yield from _real()
+    if DOCUMENT.exists():
+        yield from _real(scratch)
     promoted = sum(_promoted_from_nothing(seed) for seed in range(SEEDS))
     size = f"{SEEDS} x {NULL_LEADS:,} leads"
     yield Measured("promoted from shuffled outcomes", size, promoted, "models", bound=0)
 
 
-def _real() -> Iterator[Measured]:
-    leads = x_education()
-    newest = leads.part(time_split(leads).test)
-    size = f"{len(newest.won):,} newest leads"
-    on = _evaluation(leads, KNOWN_AT_CAPTURE)
+def _real(scratch: Path) -> Iterator[Measured]:
+    """The leads as their campaign harvests them, by its document alone and with points."""
+    workspace = open_test_workspace(scratch, f"sqlite:///{scratch}/aicmo.db")
+    raw = harvested(workspace)
+    workspace.database.close()
+    plain, pointed = x_education(raw), x_education(raw, **POINTED)
+    yield from _guarded(plain)
+    for told, leads in (("by the document alone", plain), ("with points of an expert", pointed)):
+        yield from _few_labels(told, leads, bounded=leads is pointed)
+
+
+def _guarded(leads: History) -> Iterator[Measured]:
+    on = _evaluation(leads, [])
     off = _evaluation(leads, [dimension.name for dimension in leads.dimensions])
-    unasked = _evaluation(leads, [])
-    assert newest.points is not None
-    yield Measured("X Education: the points", size, auc(newest.points, newest), "AUC")
-    yield Measured("the leaks dropped", size, on.auc.value, "AUC", bound=0.87, at_least=True)
+    size = f"{on.leads:,} newest leads"
+    yield Measured("X Education, guard on", size, on.auc.value, "AUC", bound=0.87, at_least=True)
     yield Measured("  within cohorts", size, on.auc_within.value, "AUC")
     assert on.ece is not None
     yield Measured("  calibration", size, on.ece.value, "ECE", bound=0.05)
     yield Measured("  best tenth", size, on.lift.value, "x the share won")
-    yield Measured(
-        "  against the guard off",
-        size,
-        on.auc.value,
-        "AUC",
-        reference=off.auc.value,
-        against="guard off",
-        bound=0.99,
-    )
-    yield Measured("  nobody vouched for anything", size, unasked.auc.value, "AUC")
-    for labels, bound in ((50, 0.82), (200, 0.85), (500, 0.86)):
+    yield Measured("X Education, guard off", size, off.auc.value, "AUC")
+    ratio = (on.auc.value, "AUC", off.auc.value, "guard off", 0.99)
+    yield Measured("  guard on against off", size, *ratio)
+
+
+def _few_labels(told: str, leads: History, *, bounded: bool) -> Iterator[Measured]:
+    """The anchored logistic with few labels drawn at random, and what it is anchored to."""
+    newest = leads.part(time_split(leads).test)
+    assert newest.points is not None
+    size = f"{len(newest.won):,} newest leads"
+    yield Measured(f"the points alone, {told}", size, auc(newest.points, newest), "AUC")
+    for labels, least in ((50, 0.82), (200, 0.85), (500, 0.86)):
         mean = float(np.mean(auc_by_labels(leads, labels, DRAWS)))
         size = f"{labels} labels, {DRAWS} draws"
-        yield Measured("the anchored logistic", size, mean, "AUC", bound=bound, at_least=True)
+        bound = least if bounded else None
+        yield Measured(f"  anchored to them, {told}", size, mean, "AUC", bound=bound, at_least=True)
 
 
 def _evaluation(leads: History, known_at_capture: list[str]) -> Evaluation:

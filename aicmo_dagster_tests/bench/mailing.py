@@ -26,7 +26,8 @@ KEY = "spring"
 PARAGRAPH = "Some words that go on for a while, as they do in messages of this kind. "
 BODY = (
     "Hi {{ first_name }},\n\nI saw that {{ company }} is growing in {{ city | default('town') }}."
-    f"\n\n- one thing\n- another thing\n\n{PARAGRAPH * 8}\n\nBest,\n\n{{{{ sender.name }}}}\n"
+    f"\n\n- one thing\n- another thing\n\n{PARAGRAPH * 8}\n\n"
+    f"[Our guide](https://acme.example/guide) has more.\n\nBest,\n\n{{{{ sender.name }}}}\n"
 )
 SUBJECT = "{{ company }} and pipeline hygiene"
 
@@ -110,9 +111,9 @@ def sink() -> Iterator[int]:
         process.wait()
 
 
-def wait_for(port: int) -> None:
-    """Something listens at `port`."""
-    deadline = time.monotonic() + 20
+def wait_for(port: int, seconds: float = 20) -> None:
+    """Something listens at `port`, within so many seconds."""
+    deadline = time.monotonic() + seconds
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()

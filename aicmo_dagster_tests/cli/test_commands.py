@@ -1,6 +1,7 @@
 """The commands as a user meets them: what they print, and their exit codes."""
 
 import json
+import re
 from email import message_from_bytes, policy
 from pathlib import Path
 
@@ -55,6 +56,21 @@ def test_the_demo_never_mails_through_a_server(
     monkeypatch.setenv("AICMO_SMTP_URL", "smtp://127.0.0.1:1?tls=none")
     assert aicmo("demo").code == 0
     assert list((home / "outbox").glob("*.eml"))
+
+
+def test_check_tells_each_cron_in_words_and_its_next_five_instants(
+    aicmo: Aicmo, document: Path
+) -> None:
+    schedule = '{report: "0 8 * * 1", timezone: Europe/Oslo}'
+    text = document.read_text(encoding="utf-8")
+    document.write_text(f"{text}\nschedule: {schedule}\n", encoding="utf-8")
+
+    _, told = aicmo("campaign", "check", document).output.splitlines()
+
+    words, _, instants = told.partition("; next ")
+    assert words == "  report: At 08:00 on Monday (0 8 * * 1)"
+    assert len(instants.split(", ")) == 5
+    assert all(re.match(r"Mon \d{4}-\d\d-\d\d 08:00 CES?T$", at) for at in instants.split(", "))
 
 
 def test_a_campaign_is_checked_applied_run_and_explained(aicmo: Aicmo, document: Path) -> None:

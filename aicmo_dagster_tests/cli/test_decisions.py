@@ -4,8 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from ruamel.yaml import YAML
 
+from aicmo_dagster.store.database import open_database
+from aicmo_dagster.store.tables import nurture_sends
 from aicmo_dagster_tests.cli.conftest import Aicmo
 from aicmo_dagster_tests.samples import campaign_document, leads_csv
 
@@ -124,8 +127,11 @@ def test_a_rehearsal_of_routing_tells_shares_and_who_loses_a_place(
 
 
 REFUSED = {
-    "another stage": (("--to", "raw_leads", "--dry-run"), "qualified_leads, routed_leads"),
-    "no stage": (("--dry-run",), "qualified_leads, routed_leads"),
+    "another stage": (
+        ("--to", "raw_leads", "--dry-run"),
+        "scored_leads, qualified_leads, routed_leads",
+    ),
+    "no stage": (("--dry-run",), "scored_leads, qualified_leads, routed_leads"),
     "a document to run by": (("--document", "x.yaml"), "--dry-run"),
     "afresh for rules": (("--to", "qualified_leads", "--dry-run", "--afresh"), "routed_leads"),
 }
@@ -143,3 +149,55 @@ def test_a_document_of_another_campaign_is_not_rehearsed(aicmo: Aicmo, document:
     other = changed(document, campaign="autumn")
     refused = aicmo("run", "spring", "--to", "routed_leads", "--dry-run", "--document", other)
     assert (refused.code, "'spring', the campaign to rehearse" in refused.errors) == (2, True)
+
+
+def test_a_campaign_is_paused_and_resumed_after_its_counts_were_shown(
+    routed: Path, aicmo: Aicmo
+) -> None:
+    assert "was" not in aicmo("campaign", "pause", "spring", "--reason", "x").output
+    assert "was paused before" in aicmo("campaign", "pause", "spring", "--reason", "x").output
+    shown = aicmo("campaign", "resume", "spring").output
+    assert "due at once" in shown
+    assert "nothing was changed" in shown
+    assert (
+        "resumed, 0 sends changed" in aicmo("campaign", "resume", "spring", "--mode", "skip").output
+    )
+    assert aicmo("campaign", "resume", "spring").code == 1
+    unpaused = aicmo("override", "spring", LEAD, "resume", "--mode", "skip", "--reason", "x")
+    assert (unpaused.code, "is not paused" in unpaused.errors) == (1, True)
+    wrong = aicmo("override", "spring", LEAD, "pause", "--mode", "skip", "--reason", "x")
+    assert wrong.code == 2
+
+
+def test_leads_are_moved_to_another_version_after_it_was_shown_who(
+    routed: Path, aicmo: Aicmo
+) -> None:
+    more = {"steps": [*STEPS["steps"], {"id": "nudge", "wait": {"days": 1}, "body": "Again"}]}
+    assert aicmo("campaign", "pause", "spring", "--reason", "x").code == 0
+    assert aicmo("run", "spring", "--from", "nurture_sends", "--json").code == 0
+    assert aicmo("campaign", "apply", changed(routed, sequences={"everyone": more, "others": more}))
+    shown = aicmo("campaign", "migrate", "spring").output
+    assert "nothing was changed" in shown
+    assert "3 leads moved" in aicmo("campaign", "migrate", "spring", "--yes").output
+
+
+def test_a_message_in_doubt_is_listed_and_resolved_once(
+    routed: Path, aicmo: Aicmo, home: Path
+) -> None:
+    assert aicmo("run", "spring", "--from", "nurture_sends", "--json").code == 0
+    assert aicmo("unknown", "list", "spring").output == "there are none\n"
+    database = open_database(f"sqlite:///{home / 'aicmo.db'}")
+    with database.write() as connection:
+        connection.execute(sa.update(nurture_sends).values(state="unknown"))
+    database.close()
+    first, second, _ = json.loads(aicmo("unknown", "list", "--json").output)
+    for row, option, said in ((first, "sent", "sent"), (second, "not-sent", "due again")):
+        told = ("unknown", "resolve", row["message_id"], option, "--reason", "the log says so")
+        assert said in aicmo(*told).output
+        assert aicmo(*told).code == 1
+    assert aicmo("run", "spring", "--from", "nurture_sends", "--json").code == 0
+
+    assert len(json.loads(aicmo("unknown", "list", "--json").output)) <= 1
+    assert "the log says so" in aicmo("explain", "spring", first["lead_id"]).output
+    resolve = ("unknown", "resolve", first["message_id"], "--reason", "x")
+    assert aicmo(*resolve).code == 2

@@ -36,8 +36,14 @@ def test_a_model_is_trained_compared_promoted_and_rolled_back(harvested: Aicmo) 
     compared = json.loads(harvested("model", "compare", "spring", "scorecard", "--json").output)
     assert (compared["now"], compared["then"], compared["leads"]) == (version, "scorecard", 900)
     assert (
-        f"{compared['under']} would fall below it"
+        f"{len(compared['under'])} would fall below it"
         in harvested("model", "compare", "spring", "scorecard").output
+    )
+
+    shadow = ("run", "spring", "--to", "scored_leads", "--dry-run", "--model")
+    assert json.loads(harvested(*shadow, "scorecard", "--json").output) == compared
+    assert harvested(*shadow, "scorecard").output == (
+        harvested("model", "compare", "spring", "scorecard").output
     )
 
     told = harvested("model", "rollback", "spring", "--reason", "odd", "--by", "Ida")
@@ -54,7 +60,7 @@ def test_a_score_by_a_model_is_explained(harvested: Aicmo) -> None:
 
     assert "% likely to be won, band " in told
     assert "is what every lead has" in told
-    assert "The campaign's own column 'Hours': " in told
+    assert "'Hours' is " in told
 
 
 def test_what_there_is_none_of_is_told(harvested: Aicmo) -> None:

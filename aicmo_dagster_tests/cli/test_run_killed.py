@@ -81,13 +81,14 @@ def calm(
     return home, frames(url)
 
 
-def test_a_run_killed_at_several_points_ends_with_the_same_rows(
+def test_a_run_killed_half_way_ends_with_the_same_rows(
     tmp_path: Path, database_url: str, calm: tuple[Path, dict[str, pd.DataFrame]]
 ) -> None:
     """Sending is killed far more often in `stages/test_killed`."""
     apply(write_document(tmp_path), tmp_path, database_url)
-    for point in (stage_begun("qualified_leads"), messages(60)):
-        kill_when(point, tmp_path, database_url)
+    # A run takes seconds to start, so that each engine is hit at one of the points.
+    point = stage_begun("qualified_leads") if "sqlite" in database_url else messages(60)
+    kill_when(point, tmp_path, database_url)
     subprocess.run(RUN, env=environment(tmp_path, database_url), check=True, capture_output=True)
     killed, (calm_home, unharmed) = frames(database_url), calm
     for stage in STAGES:

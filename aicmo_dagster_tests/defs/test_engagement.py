@@ -10,6 +10,7 @@ import pytest
 
 from aicmo_dagster.defs.engagement import (
     ENGAGEMENT_ASSETS,
+    ENGAGEMENT_JOBS,
     engagement_job,
     engagement_sensor,
     inbound_job,
@@ -69,11 +70,23 @@ def resources(workspace: Workspace, now: datetime = LATER) -> dict[str, Any]:
     return {"workspace": workspace, "clock": Clock(as_of=now.isoformat())}
 
 
-def asked(sensor: Any, workspace: Workspace, cursor: str | None, now: datetime = LATER) -> Any:
+def asked(
+    sensor: Any,
+    workspace: Workspace,
+    cursor: str | None,
+    now: datetime = LATER,
+    *,
+    last: dg.DagsterRunStatus = dg.DagsterRunStatus.SUCCESS,
+) -> Any:
     wanted = resources(workspace, now)
     if sensor is inbound_sensor:
         del wanted["clock"]
-    with dg.build_sensor_context(cursor=cursor, resources=wanted) as context:
+    with (
+        dg.DagsterInstance.ephemeral() as instance,
+        dg.build_sensor_context(instance, cursor=cursor, resources=wanted) as context,
+    ):
+        for job in ENGAGEMENT_JOBS:
+            instance.add_run(dg.DagsterRun(job_name=job.name, status=last))
         return sensor(context)
 
 
@@ -143,6 +156,8 @@ def test_a_run_starts_when_addresses_have_served_their_time(workspace: Workspace
 def test_a_run_starts_when_mail_has_come(workspace: Workspace) -> None:
     first = asked(inbound_sensor, workspace, None)
     assert isinstance(asked(inbound_sensor, workspace, first.cursor), dg.SkipReason)
+    failed = asked(inbound_sensor, workspace, first.cursor, last=dg.DagsterRunStatus.FAILURE)
+    assert len(failed.run_requests) == 1  # what it did not read is not left for the next mail
     box = workspace.settings.home / "Maildir" / "new"
     (box / "1772625600.1.host").write_bytes(letter())
     assert len(asked(inbound_sensor, workspace, first.cursor).run_requests) == 1

@@ -1,5 +1,6 @@
 """The clock as Dagster's daemon asks it, and the run that many nurtures share."""
 
+import os
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -7,18 +8,22 @@ from typing import Any
 
 import dagster as dg
 import pytest
+import sqlalchemy as sa
 
 from aicmo_dagster.defs.jobs import shared_nurture_job
 from aicmo_dagster.defs.partitions import register_campaign
-from aicmo_dagster.defs.resources import Clock
-from aicmo_dagster.defs.sensors import campaign_clock
+from aicmo_dagster.defs.resources import WORKER_TAG, Clock
+from aicmo_dagster.defs.run_queries import runs_of_keys
+from aicmo_dagster.defs.sensors import arrival_sensor, campaign_clock
+from aicmo_dagster.settings import host_name
+from aicmo_dagster.stages.clock import Ended
 from aicmo_dagster.stages.harvest import harvest
 from aicmo_dagster.stages.qualify import qualify_leads
 from aicmo_dagster.stages.route import route_leads
 from aicmo_dagster.stages.score import score_leads
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.ledger import state_counts
-from aicmo_dagster.store.results import states_of
+from aicmo_dagster.store.results import record_success, states_of
 from aicmo_dagster.store.ticks import past_ticks
 from aicmo_dagster_tests.samples import NOON
 from aicmo_dagster_tests.workspaces import apply, open_test_workspace
@@ -118,6 +123,79 @@ def test_a_run_that_is_started_again_after_its_process_was_lost_is_not_the_end(
 
     with workspace.database.read() as connection:
         assert past_ticks(connection, "spring", 1)[0].state == "claimed"
+
+
+def test_a_lost_run_that_nobody_starts_again_has_ended_after_a_while(
+    instance: dg.DagsterInstance,
+) -> None:
+    lost = stored_run(instance, "key", dg.DagsterRunStatus.FAILURE)
+    instance.add_run_tags(lost, {"dagster/will_retry": "true"})
+
+    assert runs_of_keys(instance, ["key"]) == {"key": None}
+    assert runs_of_keys(instance, ["key"], timedelta(0)) == {"key": Ended(lost, succeeded=False)}
+
+
+def test_a_run_whose_process_has_ended_is_failed_before_the_clock_looks(
+    workspace: Workspace, instance: dg.DagsterInstance
+) -> None:
+    apply(workspace, "spring", 1, schedule={"harvest": "0 * * * *"})
+    (request,) = evaluate(workspace, instance, NOON + HOUR).run_requests or []
+    assert request.run_key
+    lost = stored_run(instance, request.run_key, dg.DagsterRunStatus.STARTED)
+    instance.add_run_tags(lost, {WORKER_TAG: f"{host_name()}:{2**22 + 1}:0.00"})
+
+    evaluate(workspace, instance, NOON + HOUR)
+
+    run = instance.get_run_by_id(lost)
+    assert run is not None
+    assert run.status == dg.DagsterRunStatus.FAILURE
+
+
+def test_a_large_campaign_has_a_run_of_its_own_that_counts_as_long(
+    workspace: Workspace, instance: dg.DagsterInstance
+) -> None:
+    apply(workspace, "spring", 1, schedule={"nurture": "0 * * * *"})
+    rows = {"rows_in": 1, "rows_out": 1, "figures": {}, "run_id": "r", "started_at": NOON}
+    with workspace.database.write() as connection:
+        for stage, share in (("nurture_sends", 0.5), ("routed_leads", 0.6)):
+            record_success(connection, "spring", stage, **rows, finished_at=NOON + HOUR * share)
+
+    (request,) = evaluate(workspace, instance, NOON + HOUR).run_requests or []
+
+    assert (request.job_name, request.partition_key) == ("nurture_job", "spring")
+    assert request.tags["aicmo/work"] == "long"
+
+
+def test_a_new_file_is_harvested_by_a_run(
+    workspace: Workspace, instance: dg.DagsterInstance
+) -> None:
+    def seen(at: datetime) -> Any:
+        resources = {"workspace": workspace, "clock": Clock(as_of=at.isoformat())}
+        context = dg.build_sensor_context(instance=instance, resources=resources)
+        return arrival_sensor(context)
+
+    path = apply(workspace, "spring", 1)
+    assert isinstance(seen(NOON), dg.SkipReason)
+    path.write_text("Email\n", encoding="utf-8")
+    os.utime(path, (NOON.timestamp(), NOON.timestamp()))
+
+    (request,) = seen(NOON + HOUR).run_requests
+
+    assert (request.job_name, request.partition_key) == ("lead_pipeline_job", "spring")
+
+
+def test_a_failed_read_of_the_campaigns_changes_nothing(
+    workspace: Workspace, instance: dg.DagsterInstance
+) -> None:
+    apply(workspace, "spring", 1)
+    register_campaign(instance, "spring")
+    with workspace.database.write() as connection:
+        connection.exec_driver_sql("ALTER TABLE campaigns RENAME TO elsewhere")
+
+    with pytest.raises(sa.exc.DBAPIError):
+        evaluate(workspace, instance, NOON)
+
+    assert instance.get_dynamic_partitions("campaigns") == ["spring"]
 
 
 def test_many_campaigns_nurture_in_one_run_and_fail_alone(

@@ -15,7 +15,7 @@ from aicmo_dagster.domain.campaigns import Campaign, read_campaign
 from aicmo_dagster.domain.documents import parse_yaml
 from aicmo_dagster.errors import BadInput, Problem
 
-SETTINGS = settings(derandomize=True, deadline=None, max_examples=150)
+SETTINGS = settings(derandomize=True, deadline=None, max_examples=75)
 
 EXAMPLE = """\
 campaign: nordic-revops                    # the key: a-z 0-9 -, at most 64
@@ -202,11 +202,23 @@ REFUSED: dict[str, tuple[Place, object, str, str]] = {
         "scoring.points.rules",
         "'title_match'",
     ),
-    "a point rule for a category": (
+    "a point rule for a category without its values": (
         POINTS,
         {"rules": {"industry": {"points": 5}}},
         "scoring.points.rules",
-        "'industry_match'",
+        "'values' in 'industry'",
+    ),
+    "a point rule for values of a number": (
+        POINTS,
+        {"rules": {"visits": {"points": 5, "values": ["9"]}}},
+        "scoring.points.rules",
+        "no 'values' in 'visits'",
+    ),
+    "a point rule for a column of the campaign's, of either kind": (
+        POINTS,
+        {"rules": {"custom.Hours": {"points": 5}}},
+        "scoring.points.rules",
+        "either 'full_at' (a number) or 'values' (a category)",
     ),
     "both ways of ageing": (
         POINTS,
@@ -612,7 +624,7 @@ def test_a_refusal_reads_well() -> None:
     assert str(told) == (
         "spring.yaml: scoring.treshold: found unknown key 'treshold'; expected 'threshold' "
         "(allowed here: model, threshold, fit, budget, points, horizon_days, known_at_capture, "
-        "ignore)"
+        "ignore, won_by, learn_from)"
     )
 
 

@@ -20,7 +20,7 @@ from aicmo_dagster.errors import BadInput
 from aicmo_dagster_tests.domain.lead_columns import TYPES, lead_columns
 from aicmo_dagster_tests.samples import raw_leads
 
-SETTINGS = settings(derandomize=True, deadline=None, max_examples=200)
+SETTINGS = settings(derandomize=True, deadline=None, max_examples=100)
 
 CONDITION: TypeAdapter[Any] = TypeAdapter(Condition)
 

@@ -1,3 +1,4 @@
+import json
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -110,14 +111,22 @@ def test_a_document_is_a_mapping(text: str, found: str) -> None:
 
 @SETTINGS
 @given(st.text(st.sampled_from(" \n\t:-?!&*[]{}#|>'\"%@`,~<=.0_ax"), max_size=40))
-def test_no_text_breaks_the_reader(text: str) -> None:
-    found: object
-    try:
-        found = parse_yaml(text, "x")
-    except BadInput as error:
-        found = error
+def test_any_text_is_a_mapping_that_json_holds_or_refused_with_one_reason(text: str) -> None:
+    found = parsed(text)
+    if isinstance(found, BadInput):
+        (problem,) = found.problems
+        assert problem.where == "x"
+        assert "\n" not in str(problem)
+    else:
+        written = json.dumps(found, allow_nan=False)
+        assert parsed(written) == json.loads(written)
 
-    assert isinstance(found, dict) or (isinstance(found, BadInput) and found.problems)
+
+def parsed(text: str) -> dict[str, Any] | BadInput:
+    try:
+        return parse_yaml(text, "x")
+    except BadInput as error:
+        return error
 
 
 class Nested(Section):

@@ -318,7 +318,7 @@ ROW = st.fixed_dictionaries(
 HARVEST = st.lists(ROW, min_size=1, max_size=12)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(HARVEST)
 def test_every_row_is_a_reject_merged_or_seen(rows: list[dict[str, Any]]):
     taken = _take(*rows)
@@ -328,7 +328,7 @@ def test_every_row_is_a_reject_merged_or_seen(rows: list[dict[str, Any]]):
     assert set(taken.leads["lead_id"]) == set(taken.aliases["lead_id"])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(HARVEST, HARVEST)
 def test_any_input_twice_changes_nothing(earlier: list[dict[str, Any]], rows: list[dict[str, Any]]):
     first = _take(*earlier)
@@ -344,7 +344,7 @@ def test_any_input_twice_changes_nothing(earlier: list[dict[str, Any]], rows: li
     assert set(known["lead_id"]) == set(leads["lead_id"]), "no alias leads to a lead that is gone"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(HARVEST, HARVEST, st.randoms(use_true_random=False))
 def test_ids_do_not_depend_on_the_order_of_rows(
     earlier: list[dict[str, Any]], rows: list[dict[str, Any]], random: Any

@@ -149,7 +149,7 @@ def merged(records: list[Record]) -> tuple[Lead, dict[str, str]]:
     return values, origins
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(HARVEST, HARVEST)
 def test_a_lead_is_what_its_records_make_one_by_one(before: list[Lead], harvest: list[Lead]):
     first = take(before)

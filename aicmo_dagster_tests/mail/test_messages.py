@@ -78,7 +78,7 @@ def test_a_message_has_each_header_once_and_in_order() -> None:
         "In-Reply-To: <b@x.example>",
         "References: <a@x> <b@x>",
         "List-Unsubscribe: <https://aicmo.example/u/token>,",
-        " <mailto:ida+replies@acme.example?subject=unsubscribe>",
+        " <mailto:ida+replies@acme.example?subject=unsubscribe%20token>",
         "List-Unsubscribe-Post: List-Unsubscribe=One-Click",
         "List-ID: <nordic.acme.example>",
         "Feedback-ID: nordic:executives.intro:nurture:acme.example",
@@ -93,7 +93,7 @@ def test_what_is_not_given_makes_no_header() -> None:
     message = parsed(build(sender=sender))
 
     assert not {"Reply-To", "In-Reply-To", "References", "Auto-Submitted"} & set(message.keys())
-    assert "<mailto:ida@acme.example?subject=unsubscribe>" in message["List-Unsubscribe"]
+    assert "<mailto:ida@acme.example?subject=unsubscribe%20token>" in message["List-Unsubscribe"]
 
 
 def test_one_click_is_announced_over_https_only() -> None:

@@ -36,7 +36,7 @@ class StandIn:
         apollo: Its modes, which may be changed while it runs.
         dropcontact: Its modes, likewise.
         clock: The time, for rate limits; None for the real one.
-        delay: Real seconds that each answer takes, from the request's arrival.
+        delay: Real seconds that each answer takes.
         specials: Whether the awkward people are among them.
     """
 
@@ -194,15 +194,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _handle(self) -> None:
         stand_in = self.server.stand_in
-        begun = time.monotonic()
         length = int(self.headers.get("content-length") or 0)
         request = self._read(self.rfile.read(length))
         fault = None
         if not request.path.startswith("/__ctl"):
             fault = stand_in.faults.of(request.method, request.path)
         with stand_in.counted():
-            if fault:
-                time.sleep(fault.delay)
+            time.sleep((fault.delay if fault else 0) or stand_in.delay)
             if fault and fault.reset:
                 stand_in.requests.append(request)
                 self._reset()
@@ -210,7 +208,6 @@ class _Handler(BaseHTTPRequestHandler):
             stand_in.witness("arrived")
             given = stand_in.answer(request, fault)
             stand_in.witness("processed")
-            time.sleep(max(0.0, begun + stand_in.delay - time.monotonic()))
         if fault and fault.drop_after_charge:
             self._reset()
             return

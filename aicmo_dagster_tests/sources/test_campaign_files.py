@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from aicmo_dagster.errors import BadInput, Problem
 from aicmo_dagster.sources.campaign_files import CampaignFile, read_campaign_file
 from aicmo_dagster_tests.domain.test_campaigns import EXAMPLE, mutated
+from aicmo_dagster_tests.domain.test_campaigns import outcome as campaign_outcome
 from aicmo_dagster_tests.samples import campaign_document
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -228,13 +229,17 @@ def test_a_folder_is_no_document(tmp_path: Path) -> None:
 def test_a_mutation_of_the_example_is_read_or_refused(
     folder: Path, document: dict[str, Any]
 ) -> None:
+    """Read from a file, it is what it is when it is read from what the file holds."""
     try:
-        text = json.dumps(document, default=str, skipkeys=True)
-    except ValueError:  # it holds itself, which a file cannot
+        text = json.dumps(document, default=str, skipkeys=True, allow_nan=False)
+    except ValueError:  # it holds itself, or a number that JSON has none of
         return
-    found = outcome(written(folder, text))
-
-    assert isinstance(found, CampaignFile) or found.problems
+    found, held = outcome(written(folder, text)), campaign_outcome(json.loads(text))
+    if isinstance(held, BadInput):
+        assert isinstance(found, BadInput)
+        assert places_of(held) <= places_of(found)
+    elif isinstance(found, CampaignFile):
+        assert found.campaign == held
 
 
 @PROPERTY
@@ -243,14 +248,26 @@ def test_a_mutation_of_the_example_is_read_or_refused(
     length=st.integers(0, 40),
     text=st.text("{}[]:,-#&*!|>'\"%@ \n\tab0", max_size=6) | st.binary(max_size=3),
 )
-def test_a_mistyped_document_is_read_or_refused(
+def test_a_mistyped_document_is_read_as_it_stands_or_refused_at_its_place(
     folder: Path, place: int, length: int, text: str | bytes
 ) -> None:
+    """What is read is read again alike from its own words; a refusal names file and place."""
     typed = text.encode() if isinstance(text, str) else text
     encoded = EXAMPLE.encode()
     found = outcome(written(folder, encoded[:place] + typed + encoded[place + length :]))
+    if isinstance(found, CampaignFile):
+        again = outcome(written(folder, found.campaign.model_dump_json(by_alias=True)))
+        assert isinstance(again, CampaignFile)
+        assert (again.campaign, again.templates) == (found.campaign, found.templates)
+    else:
+        for problem in found.problems:
+            assert Path(problem.where).name in {"campaign.yaml", *TEMPLATES}
+            assert problem.path or problem.found
+            assert problem.expected
 
-    assert isinstance(found, CampaignFile) or found.problems
+
+def places_of(refused: BadInput) -> set[str]:
+    return {problem.path for problem in refused.problems}
 
 
 def test_a_truncated_document_is_read_or_refused_wherever_it_ends(folder: Path) -> None:

@@ -7,20 +7,21 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from aicmo_dagster.stages.clock import AT_ONCE, PATIENCE, Ended, Look, look, settle
+from aicmo_dagster.stages.clock import AT_ONCE, LARGE, PATIENCE, Ended, Look, look, settle
 from aicmo_dagster.stages.planning import plan_due
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.due import campaigns_with_mail
 from aicmo_dagster.store.events import add_event
 from aicmo_dagster.store.frames import replace_frame
 from aicmo_dagster.store.pauses import begin_pause
-from aicmo_dagster.store.results import record_failure, record_success
+from aicmo_dagster.store.results import record_failure, record_success, states_of
 from aicmo_dagster.store.tables import FRAME_TABLES, agenda, nurture_sends
 from aicmo_dagster.store.ticks import past_ticks
 from aicmo_dagster_tests.samples import NOON, SECRET, lead_id, raw_leads, routed_leads
 from aicmo_dagster_tests.workspaces import apply, open_test_workspace
 
 HOUR = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
 HOURLY = {"harvest": "0 * * * *"}
 NURTURE = {"nurture": "*/15 * * * *"}
 
@@ -38,14 +39,21 @@ def looked(
     return look(workspace, busy or {}, set(started.split()), at)
 
 
-def done(workspace: Workspace, key: str, stage: str, at: datetime, run_id: str = "run") -> None:
+def done(
+    workspace: Workspace,
+    key: str,
+    stage: str,
+    at: datetime,
+    run_id: str = "run",
+    started_at: datetime | None = None,
+) -> None:
     with workspace.database.write() as connection:
         record_success(
             connection,
             key,
             stage,
             run_id=run_id,
-            started_at=at,
+            started_at=started_at or at,
             finished_at=at,
             rows_in=1,
             rows_out=1,
@@ -129,6 +137,35 @@ def test_nurture_ticks_share_one_run_and_start_only_where_mail_is_due(
     assert outcome(workspace, "a") == ("failed", "run r1 ended before it was done")
 
 
+def test_a_large_campaign_nurtures_alone_and_the_others_the_quickest_first(
+    workspace: Workspace,
+) -> None:
+    lengths = {"large": LARGE + timedelta(seconds=1), "b": timedelta(seconds=9), "c": LARGE}
+    for key in ("a", *lengths):
+        apply(workspace, key, None, schedule=NURTURE)
+        done(workspace, key, "routed_leads", NOON + MINUTE)
+    for key, length in lengths.items():
+        done(workspace, key, "nurture_sends", NOON, started_at=NOON - length)
+
+    alone, shared = sorted(looked(workspace, NOON + HOUR).requests, key=lambda r: len(r.campaigns))
+
+    assert (alone.job, alone.campaigns) == ("large_nurture", ("large",))
+    assert (shared.job, shared.campaigns) == ("nurture", ("b", "c", "a")), "a is not known yet"
+    late = looked(workspace, NOON + HOUR + PATIENCE + MINUTE).requests
+    assert {request.job for request in late} == {"large_nurture", "nurture"}
+
+
+def test_however_many_have_no_mail_they_keep_nobody_waiting(workspace: Workspace) -> None:
+    for number in range(AT_ONCE + 1):
+        apply(workspace, f"idle-{number:02}", None, schedule=NURTURE)
+    apply(workspace, "z", 1, schedule=NURTURE | HOURLY)
+    done(workspace, "z", "routed_leads", NOON)
+
+    asked = looked(workspace, NOON + HOUR / 4).requests
+
+    assert [(request.job, request.campaigns) for request in asked] == [("nurture", ("z",))]
+
+
 def accepted(connection: sa.Connection) -> None:
     """Of each lead, the first message went out at NOON, and nurture has run since."""
     connection.execute(nurture_sends.update().values(state="accepted", followed_at=NOON))
@@ -193,6 +230,22 @@ def test_nurture_starts_where_a_step_is_to_be_planned_although_no_mail_is_due(
         happen(connection)
 
     assert bool(looked(workspace, NOON + HOUR).requests) is starts
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_what_a_lost_run_left_undone_has_failed_unless_somebody_cancelled_it(
+    workspace: Workspace, cancelled: bool
+) -> None:
+    apply(workspace, "spring", 1, schedule=HOURLY)
+    (request,) = looked(workspace, NOON + HOUR).requests
+    done(workspace, "spring", "raw_leads", NOON + HOUR, "r1")
+    failed(workspace, "spring", "raw_leads", NOON, "r0")
+
+    settle(workspace, {request.run_key: Ended("r1", False, cancelled)}, NOON + HOUR)
+
+    with workspace.database.read() as connection:
+        states = states_of(connection, "spring")
+    assert ("scored_leads" in states) is not cancelled
 
 
 def test_in_a_shared_run_each_campaign_has_its_own_end(workspace: Workspace) -> None:

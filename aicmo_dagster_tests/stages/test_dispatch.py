@@ -1,7 +1,10 @@
 """What follows from a server's refusals, through a real server."""
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from email import message_from_bytes, policy
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +12,17 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from aicmo_dagster.domain.links import read_click_token
 from aicmo_dagster.stages.nurture import nurture
 from aicmo_dagster.stages.report import Report
 from aicmo_dagster.stages.workspace import Workspace
+from aicmo_dagster.store.frames import replace_frame
 from aicmo_dagster.store.ledger import sends_of_lead, state_counts
+from aicmo_dagster.store.links import newest_links
 from aicmo_dagster.store.suppressions import any_suppressed
 from aicmo_dagster_tests.bench.mailing import KEY, enrol_in, free_port
-from aicmo_dagster_tests.samples import NOON, lead_id
-from aicmo_dagster_tests.workspaces import open_test_workspace
+from aicmo_dagster_tests.samples import NOON, SECRET, lead_id, routed_leads
+from aicmo_dagster_tests.workspaces import apply, open_test_workspace
 
 HOUR = timedelta(hours=1)
 
@@ -27,6 +33,8 @@ class Refusing:
     def __init__(self, answers: Callable[[int], str]) -> None:
         self.answers = answers
         self.asked: list[int] = []
+        self.got: list[bytes] = []
+        self.taken: Callable[[], str] = lambda: "250 ok"
 
     async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
@@ -37,6 +45,10 @@ class Refusing:
         if answer.startswith("250"):
             envelope.rcpt_tos.append(address)
         return answer
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        self.got.append(bytes(envelope.content or b""))
+        return self.taken()
 
 
 Make = Callable[..., tuple[Workspace, Refusing]]
@@ -68,6 +80,25 @@ def send(workspace: Workspace, hours: float = 0) -> Report:
 def states(workspace: Workspace) -> dict[str, int]:
     with workspace.database.read() as connection:
         return state_counts(connection, KEY)
+
+
+def route_to(workspace: Workspace, version: int) -> None:
+    """All leads follow this version of the document."""
+    with workspace.database.write() as connection:
+        replace_frame(connection, "routed_leads", KEY, routed_leads(2, campaign_version=version))
+
+
+def follow(workspace: Workspace, content: bytes) -> list[str]:
+    """Where the links in the HTML of a message lead."""
+    message = message_from_bytes(content, policy=policy.default)
+    assert isinstance(message, EmailMessage)
+    html = message.get_body(("html",))
+    assert html is not None
+    tokens = re.findall(r"/t/c/([\w.-]+)", html.get_content())
+    with workspace.database.read() as connection:
+        known = newest_links(connection, NOON, 10)
+    places = [read_click_token(SECRET, token) for token in tokens]
+    return [known[KEY, str(place.link)] for place in places if place]
 
 
 def test_a_dead_address_is_suppressed_at_the_first_hit(make: Make) -> None:
@@ -116,3 +147,30 @@ def test_a_refusal_of_one_provider_is_no_reason_to_spare_another(make: Make) -> 
     workspace, _ = make(11, lambda n: "550 5.7.1 no" if n < 9 else "250 ok", email=addresses)
     send(workspace)
     assert states(workspace)["accepted"] == 3
+
+
+def test_a_link_leads_to_its_target_before_the_message_is_out(make: Make) -> None:
+    """Also one that was made for the lead alone; and a repeat carries the very same links."""
+    workspace, handler = make(2, lambda _: "250 ok")
+    body = "[a](https://acme.example/guide) [b](https://acme.example/?lead={{ company }})"
+    step = {"id": "intro", "subject": "Hello", "body": body}
+    apply(workspace, KEY, None, sequences={"everyone": {"steps": [step]}})
+    route_to(workspace, 2)
+
+    def taken() -> str:
+        with workspace.database.read() as connection:
+            known = newest_links(connection, NOON, 10).values()
+        return "250 ok" if len(known) == 3 and len(handler.got) > 2 else "451 4.3.0 later"
+
+    handler.taken = taken
+    send(workspace)
+    assert states(workspace) == {"deferred": 2}
+    send(workspace, 1)
+
+    assert states(workspace) == {"accepted": 2}
+    first, again = (sorted(handler.got[i : i + 2]) for i in (0, 2))
+    assert first == again
+    targets = [follow(workspace, content) for content in first]
+    assert [sorted(urls) for urls in targets] == [
+        [f"https://acme.example/?lead=Company%20{n}", "https://acme.example/guide"] for n in (1, 2)
+    ]

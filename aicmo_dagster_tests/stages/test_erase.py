@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from aicmo_dagster.domain.tokens import address_key
+from aicmo_dagster.domain.tracking import Link
 from aicmo_dagster.stages.erase import erase
 from aicmo_dagster.stages.graduate import graduate
 from aicmo_dagster.stages.hand_over import deliver_handoffs
@@ -24,6 +25,7 @@ from aicmo_dagster.store.database import Database
 from aicmo_dagster.store.erasures import erased
 from aicmo_dagster.store.events import add_event
 from aicmo_dagster.store.frames import read_frame
+from aicmo_dagster.store.links import keep_links, newest_links
 from aicmo_dagster.store.overrides import add_override
 from aicmo_dagster.store.provider_answers import Answer, put_answers
 from aicmo_dagster.store.search_pages import FoundPage, put_page
@@ -231,3 +233,53 @@ def test_rejected_rows_of_the_person_do_not_come_back(workspace: Workspace) -> N
     for name in ("rejects", "raw_leads", "lead_aliases"):
         assert not any(ADDRESS in text for text in after[name])
     assert len([text for text in after["lead_aliases"] if "'spring'" in text]) == 1
+
+
+OTHER_ADDRESS, PAGE = "ann@private.example", "https://www.linkedin.com/in/ann1"
+
+
+def name_again(workspace: Workspace, key: str, *rows: str) -> list[str]:
+    """The addresses of the campaign's leads after a harvest of these rows alone."""
+    columns = {"email": "Email", "first_name": "First", "linkedin_url": "Page"}
+    path = apply(
+        workspace, key, 0, sources=[{"type": "csv", "path": "leads.csv", "columns": columns}]
+    )
+    path.write_text("\n".join(["Email,First,Page", *rows]) + "\n", encoding="utf-8")
+    harvest(workspace, key, NOON + timedelta(days=1))
+    with workspace.database.read() as connection:
+        return sorted(read_frame(connection, "raw_leads", key, ["email"])["email"])
+
+
+def test_an_erased_person_does_not_come_back_under_a_second_address(workspace: Workspace) -> None:
+    """Neither under one that mail once went to, nor by what else a source knows it by."""
+    other = "lead2@company2.example"
+    assert name_again(workspace, "spring", f"{ADDRESS},Ann,{PAGE}") == sorted([ADDRESS, other])
+    moved = name_again(workspace, "spring", f"{OTHER_ADDRESS},Ann,{PAGE}")
+    assert moved == sorted([OTHER_ADDRESS, other])
+
+    erase(workspace, OTHER_ADDRESS, "ida", NOON)
+
+    for key in ("spring", "winter"):
+        kept = [other] if key == "spring" else []
+        for address in (ADDRESS, OTHER_ADDRESS, "ann@third.example"):
+            assert name_again(workspace, key, f"{address},Ann,{PAGE}") == kept
+        for address in (ADDRESS, OTHER_ADDRESS):
+            assert name_again(workspace, key, f"{address},Ann,") == kept
+    everything = repr(rows(workspace.database))
+    assert not any(word in everything for word in (OTHER_ADDRESS, "in/ann1", "third.example"))
+
+
+def test_a_link_that_was_made_for_the_person_goes_and_the_others_stay(workspace: Workspace) -> None:
+    ann, ben = ids(workspace)
+    made = {
+        "a": Link("https://acme.example/?to=lead1", ann),
+        "b": Link("https://acme.example/?to=lead2", ben),
+        "c": Link("https://acme.example"),
+    }
+    with workspace.database.write() as connection:
+        keep_links(connection, "spring", made, NOON)
+
+    erase(workspace, ADDRESS, "ida", NOON)
+
+    with workspace.database.read() as connection:
+        assert sorted(name for _, name in newest_links(connection, NOON, 10)) == ["b", "c"]

@@ -318,8 +318,8 @@ def test_an_acknowledgement_is_kept_as_first_given(
     reply(workspace)
     evaluate(workspace, NOON + DAY)
     with workspace.database.write() as connection:
-        acknowledge(connection, "spring", lead(workspace), "ida", NOON + DAY)
-        acknowledge(connection, "spring", lead(workspace), "kai", NOON + 2 * DAY)
+        assert acknowledge(connection, "spring", lead(workspace), "ida", NOON + DAY)
+        assert not acknowledge(connection, "spring", lead(workspace), "kai", NOON + 2 * DAY)
         with pytest.raises(AicmoError, match="no such lead"):
             acknowledge(connection, "spring", lead(workspace, 2), "ida", NOON)
 

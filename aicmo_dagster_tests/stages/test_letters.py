@@ -21,16 +21,22 @@ from cryptography.hazmat.primitives.serialization import (
 
 from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.mail.headers import Undeliverable
+from aicmo_dagster.mail.inbound.reading import read
+from aicmo_dagster.mail.inbound.traces import traces_in
 from aicmo_dagster.settings import Dkim
 from aicmo_dagster.stages.letters import Letters
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.frames import replace_frame
 from aicmo_dagster.store.leads import read_leads
 from aicmo_dagster.store.ledger import Send
-from aicmo_dagster_tests.samples import NOON, lead_id, raw_leads
+from aicmo_dagster_tests.samples import NOON, campaign_document, lead_id, raw_leads
 from aicmo_dagster_tests.workspaces import apply, open_test_workspace
 
-INTRO = {"id": "intro", "subject": "Hello {{ first_name }}", "body": "Good day, *{{ company }}*."}
+INTRO = {
+    "id": "intro",
+    "subject": "Hello {{ first_name }}",
+    "body": "Good day, *{{ company }}*: [it](https://acme.example/?a=1&b=2).",
+}
 NUDGE = {"id": "nudge", "wait": {"days": 2}, "body": "Did you see my last mail?"}
 TEST = {
     "id": "test",
@@ -40,6 +46,7 @@ TEST = {
         {"id": "long", "subject": "Ærlig talt — {{ company }}", "body": "På gjensyn, {{ city }}"},
     ],
 }
+SEQUENCES = {"everyone": {"steps": [INTRO, NUDGE, TEST]}}
 SENT = [("intro", "<1@acme.example>"), ("other", "<2@acme.example>")]
 KINDS = {
     "first": ("intro", None, []),
@@ -68,8 +75,7 @@ def workspace(
     signing = Dkim("acme.example", "spring", tmp_path / "dkim.pem")
     url = "https://t.acme.example"
     opened = open_test_workspace(tmp_path, new_sqlite(), public_url=url, dkim=signing)
-    steps = [INTRO, NUDGE, TEST]
-    apply(opened, "spring", None, sequences={"everyone": {"steps": steps}})
+    apply(opened, "spring", None, sequences=SEQUENCES)
     columns = {"first_name": "Åse", "last_name": 'O"Hara, Jr.', "company": "Blåbær", "city": "Bø"}
     with opened.database.write() as connection:
         replace_frame(connection, "raw_leads", "spring", raw_leads(1, **columns))
@@ -94,7 +100,7 @@ def write(workspace: Workspace, kind: str, **changes: Any) -> bytes:
     with workspace.database.read() as connection:
         lead = read_leads(connection, "spring", [lead_id(1)])[lead_id(1)]
     letters = Letters(workspace, workspace.campaign("spring"))
-    return letters.write(Send(**(given | changes)), lead, thread, NOON)
+    return letters.write(Send(**(given | changes)), lead, thread, NOON).content
 
 
 def parsed(content: bytes) -> EmailMessage:
@@ -114,7 +120,10 @@ def test_a_message_keeps_every_rule_of_the_standards(
     assert message.defects == []
     assert all(len(message.get_all(name, [])) == 1 for name in ONCE)
     assert not re.search(rb"(?<!\r)\n|\r(?!\n)", content)
-    assert max(len(line) for line in content.split(b"\r\n") if b"<https://" not in line) <= 78
+    foldable = [
+        line for line in content.split(b"\r\n") if not re.search(b"<(https:|mailto:)", line)
+    ]
+    assert max(map(len, foldable)) <= 78
     assert max(map(len, content.split(b"\r\n"))) <= 998
     content.decode("ascii")
     assert message["Date"].datetime == NOON
@@ -125,6 +134,7 @@ def test_a_message_keeps_every_rule_of_the_standards(
     found = re.fullmatch(r"<(https://[^>]+)>, <(mailto:[^>]+)>", message["List-Unsubscribe"])
     assert found is not None
     assert found[1].startswith("https://t.acme.example/u/")
+    assert found[2].endswith(f"?subject=unsubscribe%20{found[1].rpartition('/')[2]}")
     assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     assert message["List-ID"] == "<spring.acme.example>"
     assert len(message["Feedback-ID"].split(":")) == 4
@@ -135,6 +145,8 @@ def test_a_message_keeps_every_rule_of_the_standards(
         assert part["Content-Transfer-Encoding"] == "quoted-printable"
         assert found[1] in part.get_content()
         assert "Kai 7, 5003 Bergen" in part.get_content()
+        assert ("/t/c/" in part.get_content()) == (kind == "first")
+        assert ("/t/o/" in part.get_content()) == (part.get_content_type() == "text/html")
     # RFC 6376: verified, From oversigned, no length, both unsubscription headers in h=.
     assert dkim.verify(content, dnsfunc=lambda *_, **__: published(key))
     signature = "".join(message["DKIM-Signature"].split())
@@ -169,6 +181,19 @@ def test_a_repeat_is_the_same_message_to_the_byte(workspace: Workspace) -> None:
     assert write(workspace, "first", dated_at=NOON) == first
     earlier = NOON.replace(hour=1)
     assert parsed(write(workspace, "first", dated_at=earlier))["Date"].datetime == earlier
+
+
+def test_replies_are_tagged_where_the_campaign_says_that_tags_arrive(workspace: Workspace) -> None:
+    tag = "0123456789abcdef0123456789abcdef"
+    assert parsed(write(workspace, "first"))["Reply-To"] is None
+    nurture = campaign_document()["nurture"] | {"track": {"replies": True}}
+    apply(workspace, "spring", None, sequences=SEQUENCES, nurture=nurture)
+    message = parsed(write(workspace, "first", message_id=f"<{tag}@acme.example>"))
+
+    assert message["Reply-To"] == f"ida+{tag}@acme.example"
+    assert traces_in(read(f"To: {message['Reply-To']}\n\n".encode())).message_ids == (
+        f"<{tag}@acme.example>",
+    )
 
 
 def test_an_address_that_needs_smtputf8_is_parked_with_the_reason(workspace: Workspace) -> None:

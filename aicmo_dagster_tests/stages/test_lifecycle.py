@@ -16,6 +16,7 @@ from aicmo_dagster.stages.lifecycle import (
     preview_migration,
     preview_resume,
     resume,
+    resume_lead,
 )
 from aicmo_dagster.stages.nurture import nurture
 from aicmo_dagster.stages.qualify import qualify_leads
@@ -24,6 +25,7 @@ from aicmo_dagster.stages.route import route_leads
 from aicmo_dagster.stages.score import score_leads
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.agenda import agenda_counts
+from aicmo_dagster.store.overrides import add_override
 from aicmo_dagster.store.tables import nurture_sends
 from aicmo_dagster_tests.samples import NOON
 from aicmo_dagster_tests.workspaces import apply, open_test_workspace
@@ -243,3 +245,34 @@ def test_leads_that_have_not_begun_migrate_and_begin_anew(workspace: Workspace) 
     assert steps(workspace) == {("hello", "planned"): 2}
     with workspace.database.read() as connection:
         assert agenda_counts(connection, "spring") == {"enrolled": 2}
+
+
+@pytest.mark.parametrize(
+    ("mode", "counts", "then"),
+    [
+        ("skip", (1, 0, 0, 0), {("nudge", "cancelled"): 1, ("last", "planned"): 1}),
+        ("shift", (0, 1, 0, 1), {("nudge", "planned"): 1}),
+        ("spread", (0, 1, 1, 0), {("nudge", "accepted"): 1, ("last", "planned"): 1}),
+    ],
+)
+def test_a_single_lead_is_resumed_in_each_way_as_it_was_shown(
+    workspace: Workspace, mode: Any, counts: tuple[int, ...], then: dict[tuple[str, str], int]
+) -> None:
+    route(workspace, 1, INTRO, NUDGE, LAST)
+    send(workspace)
+    send(workspace, 0.5)
+    with workspace.database.write() as connection:
+        lead_id = connection.scalar(sa.select(nurture_sends.c.lead_id).limit(1))
+        add_override(connection, "spring", lead_id, "pause", "x", "ida", NOON + DAY)
+    send(workspace, 5)
+    now = NOON + 6 * DAY
+
+    shown = preview_resume(workspace, "spring", now=now, lead_id=lead_id)
+    given = {"reason": "x", "by": "ida", "now": now}
+    assert resume_lead(workspace, "spring", lead_id, mode, **given) == 1
+    send(workspace, 6)
+
+    assert tuple(shown.set_index("mode").loc[mode]) == counts
+    assert steps(workspace) == {("intro", "accepted"): 1} | then
+    with pytest.raises(AicmoError, match="is not paused"):
+        resume_lead(workspace, "spring", lead_id, mode, **given)

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from aicmo_dagster.domain.tokens import address_key, message_id, unsubscribe_token
 from aicmo_dagster.errors import AicmoError
@@ -14,6 +15,7 @@ from aicmo_dagster.stages.harvest import harvest
 from aicmo_dagster.stages.listen import listen
 from aicmo_dagster.stages.nurture import nurture
 from aicmo_dagster.stages.qualify import qualify_leads
+from aicmo_dagster.stages.record import unsubscribe
 from aicmo_dagster.stages.report import Report
 from aicmo_dagster.stages.route import route_leads
 from aicmo_dagster.stages.score import score_leads
@@ -22,8 +24,9 @@ from aicmo_dagster.store.events import events_of_kind, events_of_lead
 from aicmo_dagster.store.frames import read_frame
 from aicmo_dagster.store.ledger import sends_of_lead
 from aicmo_dagster.store.suppressions import suppressed
+from aicmo_dagster.store.tables import FRAME_TABLES, agenda, enrolments, nurture_sends
 from aicmo_dagster_tests.mail.inbound.letters import OURS, complaint, letter, report
-from aicmo_dagster_tests.samples import NOON, SECRET
+from aicmo_dagster_tests.samples import NOON, SECRET, campaign_document
 from aicmo_dagster_tests.workspaces import apply, open_test_workspace
 
 DAY = timedelta(days=1)
@@ -96,6 +99,57 @@ def test_a_hard_bounce_suppresses_the_address_for_ever(workspace: Workspace) -> 
     assert kinds(workspace) == ["bounce"]
     assert is_suppressed(workspace)
     assert not is_suppressed(workspace, "lead2@company2.example")
+
+
+MOVED = "ann@elsewhere.example"
+
+
+def move(workspace: Workspace) -> str:
+    """The lead has another address since it was written to; tells its id."""
+    lead_id, leads = lead(workspace), FRAME_TABLES["raw_leads"]
+    with workspace.database.write() as connection:
+        connection.execute(sa.update(leads).where(leads.c.lead_id == lead_id).values(email=MOVED))
+    return lead_id
+
+
+def test_a_bounce_suppresses_the_address_written_to_and_not_the_one_the_lead_has_now(
+    workspace: Workspace,
+) -> None:
+    about = sent_id(workspace)
+    lead_id = move(workspace)
+    heard(workspace, report(about=about))
+    nurture(workspace, "spring", lambda: NOON + 3 * DAY)
+
+    assert is_suppressed(workspace)
+    assert not is_suppressed(workspace, MOVED)
+    with workspace.database.read() as connection:
+        told = [each["kind"] for each in events_of_lead(connection, "spring", lead_id)]
+        states = [each["state"] for each in sends_of_lead(connection, "spring", lead_id)]
+    assert told == ["former_bounce"]
+    assert states == ["accepted", "accepted"]
+
+
+def test_complaining_and_unsubscribing_suppress_the_address_written_to(
+    workspace: Workspace,
+) -> None:
+    about, other = sent_id(workspace), lead(workspace, "lead2@company2.example")
+    lead_id = move(workspace)
+    heard(workspace, complaint(about))
+    leads = FRAME_TABLES["raw_leads"]
+    with workspace.database.write() as connection:
+        connection.execute(
+            sa.update(leads).where(leads.c.lead_id == other).values(email="b@elsewhere.example")
+        )
+        unsubscribe(connection, SECRET, "spring", other, scope="everything", now=NOON)
+    nurture(workspace, "spring", lambda: NOON + 3 * DAY)
+
+    assert is_suppressed(workspace)
+    assert is_suppressed(workspace, "lead2@company2.example")
+    assert not is_suppressed(workspace, MOVED)
+    with workspace.database.read() as connection:
+        for each in (lead_id, other):
+            states = [row["state"] for row in sends_of_lead(connection, "spring", each)]
+            assert states == ["accepted", "cancelled"]
 
 
 def test_a_bounce_that_quotes_nothing_of_ours_suppresses_nobody(workspace: Workspace) -> None:
@@ -233,6 +287,85 @@ def test_an_absence_puts_the_next_step_off_until_the_return(workspace: Workspace
         }
     assert sends["nudge"]["state"] == "planned"
     assert sends["nudge"]["due_at"].date().isoformat() == "2026-03-20"
+
+
+def test_an_absence_holds_back_a_step_that_is_not_planned_yet(workspace: Workspace) -> None:
+    away = letter(
+        "I am out of the office until 20 March 2026",
+        Auto_Submitted="auto-replied",
+        In_Reply_To=sent_id(workspace),
+    )
+    with workspace.database.write() as connection:  # as before planning has followed the first
+        sends = nurture_sends.c
+        connection.execute(sa.delete(nurture_sends).where(sends.step == "nudge"))
+    heard(workspace, away)
+    look_at(workspace, NOON + 2 * DAY)
+    nurture(workspace, "spring", lambda: NOON + 3 * DAY)
+
+    states = {}
+    for address in (ADDRESS, "lead2@company2.example"):
+        with workspace.database.read() as connection:
+            for row in sends_of_lead(connection, "spring", lead(workspace, address)):
+                states[address, row["step"]] = (row["state"], row["due_at"].date().isoformat())
+    assert states[ADDRESS, "nudge"] == ("planned", "2026-03-20")
+    assert states["lead2@company2.example", "nudge"][0] == "accepted"
+
+
+def look_at(workspace: Workspace, at: datetime) -> None:
+    """Planning looks at all leads at this instant."""
+    with workspace.database.write() as connection:
+        connection.execute(sa.update(agenda).values(look_at=at))
+
+
+@pytest.mark.parametrize(("days", "states"), [(10, "planned"), (0, "accepted")])
+def test_colleagues_of_who_replied_are_left_alone_as_long_as_the_document_says(
+    workspace: Workspace, days: int, states: str
+) -> None:
+    routing = campaign_document()["routing"] | {"overlap": {"colleague_replied_days": days}}
+    apply(workspace, "spring", 2, sequences={"everyone": {"steps": STEPS}}, routing=routing)
+    leads = FRAME_TABLES["raw_leads"]
+    with workspace.database.write() as connection:
+        connection.execute(sa.update(leads).values(domain="company1.example"))
+    heard(workspace, letter(In_Reply_To=sent_id(workspace)))
+    nurture(workspace, "spring", lambda: NOON + 9 * DAY)
+    with workspace.database.read() as connection:
+        told = sends_of_lead(connection, "spring", lead(workspace, "lead2@company2.example"))
+    assert [row["state"] for row in told] == ["accepted", states]
+    nurture(workspace, "spring", lambda: NOON + 11.1 * DAY)
+    with workspace.database.read() as connection:
+        told = sends_of_lead(connection, "spring", lead(workspace, "lead2@company2.example"))
+    assert [row["state"] for row in told] == ["accepted", "accepted"]
+
+
+def test_everything_from_this_sender_is_every_campaign_and_else_only_the_one(
+    workspace: Workspace,
+) -> None:
+    apply(workspace, "autumn", 2, sequences={"everyone": {"steps": STEPS}})
+    ids = {n: lead(workspace, f"lead{n}@company{n}.example") for n in (1, 2)}
+    with workspace.database.write() as connection:
+        unsubscribe(connection, SECRET, "spring", ids[1], scope="everything", now=NOON)
+        unsubscribe(connection, SECRET, "spring", ids[2], scope="campaign", now=NOON)
+        connection.execute(sa.update(enrolments).values(ended_at=NOON))
+    for stage in (harvest, score_leads, qualify_leads, route_leads):
+        stage(workspace, "autumn", NOON + DAY)
+    nurture(workspace, "autumn", lambda: NOON + DAY)
+    nurture(workspace, "spring", lambda: NOON + 3 * DAY)
+
+    with workspace.database.read() as connection:
+        sent = [row.email for row in connection.execute(_sent_by("autumn"))]
+        last = [
+            [row["state"] for row in sends_of_lead(connection, "spring", each)]
+            for each in ids.values()
+        ]
+    assert sent == ["lead2@company2.example"]
+    assert last == [["accepted", "cancelled"]] * 2
+
+
+def _sent_by(key: str) -> sa.Select[Any]:
+    leads, sends = FRAME_TABLES["raw_leads"], nurture_sends
+    same = (leads.c.campaign == sends.c.campaign) & (leads.c.lead_id == sends.c.lead_id)
+    query = sa.select(leads.c.email).join_from(leads, sends, same)
+    return query.where(sends.c.campaign == key, sends.c.state == "accepted")
 
 
 def test_an_automatic_reply_stops_nothing(workspace: Workspace) -> None:

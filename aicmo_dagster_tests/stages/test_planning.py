@@ -156,6 +156,23 @@ def test_only_a_click_that_no_machine_made_moves_it(
     assert sends(workspace, lead)["nudge"]["due_at"] == due_at
 
 
+def test_a_click_that_is_judged_late_is_looked_at_again(workspace: Workspace) -> None:
+    (lead,) = route(workspace, 1)
+    tick(workspace)
+    settle(workspace, lead, "intro", "accepted", sent_at=NOON)
+    tick(workspace)
+    tick(workspace, NOON + DAY)
+    clicked = NOON + 2 * DAY
+    respond(workspace, lead, "click", clicked, "pending")
+    tick(workspace, clicked)
+    tick(workspace, clicked + FOLD_BACK)
+    with workspace.database.write() as connection:
+        connection.execute(sa.update(engagement).values(verdict="human"))
+    tick(workspace, clicked + 2 * FOLD_BACK)
+    assert sends(workspace, lead)["nudge"]["due_at"] == clicked + 2 * FOLD_BACK
+    assert looked_at(workspace, clicked + 9 * FOLD_BACK) == []
+
+
 def test_a_send_that_was_put_off_is_not_moved_forward(workspace: Workspace) -> None:
     (lead,) = route(workspace, 1)
     tick(workspace)

@@ -162,7 +162,7 @@ def document(drawn: dict[str, Any]) -> Campaign:
     return campaign(sequences={"everyone": {"steps": steps}}, nurture=nurture)
 
 
-@settings(derandomize=True, deadline=None, max_examples=30)
+@settings(derandomize=True, deadline=None, max_examples=10)
 @given(CAMPAIGNS, st.lists(st.sampled_from(ZONES), min_size=LEADS, max_size=LEADS), MOMENTS, FATES)
 def test_every_mail_keeps_every_promise(
     new_sqlite: Callable[[], str],

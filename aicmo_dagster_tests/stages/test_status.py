@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from aicmo_dagster.stages.freshness import GRACE
 from aicmo_dagster.stages.status import status
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.results import record_failure, record_success
@@ -64,3 +65,21 @@ def test_it_tells_the_schedule_in_words_and_the_failure_with_its_reason(
     assert harvest["words"] == "At 06:00 on Monday through Friday"
     assert harvest["next_ticks"][0] == "2026-03-05T06:00:00+01:00"
     assert len(nurture["next_ticks"]) == 5
+
+
+def test_it_tells_until_when_each_stage_is_fresh_by_the_schedule(workspace: Workspace) -> None:
+    schedule = {"harvest": "0 6 * * *", "report": "0 7 * * *", "timezone": "Europe/Oslo"}
+    apply(workspace, "spring", 1, schedule=schedule)
+    times = {"run_id": "r1", "started_at": NOON, "finished_at": NOON}
+    with workspace.database.write() as connection:
+        for stage in ("raw_leads", "nurture_sends", "campaign_report"):
+            rows = {"rows_in": 1, "rows_out": 1, "figures": {}}
+            record_success(connection, "spring", stage, **rows, **times)
+
+    found = {p.stage: p.fresh_until for p in status(workspace, "spring", NOON).stages}
+
+    six = NOON.replace(hour=5) + 24 * HOUR
+    assert found["raw_leads"] == six + GRACE
+    assert found["campaign_report"] == six + HOUR + GRACE
+    assert found["nurture_sends"] is None
+    assert found["scored_leads"] is None

@@ -23,6 +23,8 @@ from aicmo_dagster.stages.model_claims import (
     leads_are_like_those_learned_from,
     something_is_known_of_most_leads,
 )
+from aicmo_dagster.stages.qualify import qualify_leads
+from aicmo_dagster.stages.rehearse import rehearse_qualification, rehearse_routing
 from aicmo_dagster.stages.score import compare_scores, score_leads
 from aicmo_dagster.stages.train import Training, train_model
 from aicmo_dagster.stages.workspace import Workspace
@@ -177,11 +179,40 @@ def test_a_comparison_counts_who_would_move_and_writes_nothing(workspace: Worksp
 
     assert (found.now, found.then) == ("scorecard", training.version)
     assert found.leads == 900
-    assert found.above_now + found.over - found.under == found.above_then
-    assert found.over > 0
-    assert sum(sum(row.values()) for row in found.bands.values()) == 900
+    assert found.above_now + len(found.over) - len(found.under) == found.above_then
     pd.testing.assert_frame_equal(frame(workspace, "scored_leads"), before)
+    after = scored_over(workspace, str(training.version), 40)
+    assert set(found.over) == after - set(before["lead_id"][before["score"] >= 40])
+    assert found.over
+    assert sum(sum(row.values()) for row in found.bands.values()) == 900
     assert "but the campaign's document says 'model: scorecard'" in training.summary
+
+
+def test_a_rehearsal_by_a_model_ends_as_the_run_by_it_does(workspace: Workspace) -> None:
+    training = learned(workspace, outcomes_csv(900), model="scorecard", threshold=60)
+    for stage in (score_leads, qualify_leads):
+        stage(workspace, "spring", NOON)
+    version = str(training.version)
+    judged = rehearse_qualification(workspace, "spring", None, NOON, model=version)
+    sent = rehearse_routing(workspace, "spring", None, NOON, afresh=False, model=version)
+    as_it_is = rehearse_qualification(workspace, "spring", None, NOON)
+    before = set(frame(workspace, "qualified_leads")["lead_id"])
+    entered = scored_over(workspace, version, 60) - before
+    report = qualify_leads(workspace, "spring", NOON)
+
+    enters = judged.changes["lead_id"][judged.changes["change"] == "enters"]
+    assert set(enters) == entered
+    assert entered
+    assert judged.after == report.rows_out == sent.distribution["leads"].sum()
+    assert as_it_is.changes.empty
+
+
+def scored_over(workspace: Workspace, version: str, threshold: float) -> set[str]:
+    """Who reaches the threshold once `version` has scored, which nothing here undoes."""
+    apply_outcomes(workspace, "spring", outcomes_csv(900), model=version, threshold=threshold)
+    score_leads(workspace, "spring", NOON)
+    scored = frame(workspace, "scored_leads")
+    return set(scored["lead_id"][scored["score"] >= threshold])
 
 
 def test_a_version_that_there_is_none_of_is_told(workspace: Workspace) -> None:
@@ -251,6 +282,6 @@ def test_a_learned_score_is_explained_in_the_leads_own_words(workspace: Workspac
     assert best is not None
     assert best.base is not None
     assert best.model == training.version
-    assert best.raised[0].text.startswith("The campaign's own column 'Hours': 1")
+    assert best.raised[0].text.startswith("'Hours' is 1")
     logit = best.base + sum(best.families.values())
     assert best.score == pytest.approx(100 * expit(logit), abs=1e-4)

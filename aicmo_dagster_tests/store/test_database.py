@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
-from aicmo_dagster.errors import AicmoError
+from aicmo_dagster.errors import AicmoError, Transient
+from aicmo_dagster.settings import DatabaseLimits
 from aicmo_dagster.store import migrations
 from aicmo_dagster.store.database import (
     BATCH,
@@ -463,3 +464,24 @@ def test_a_migration_that_breaks_off_leaves_no_table_behind(tmp_path: Path) -> N
     with sqlite3.connect(path) as raw:
         assert raw.execute("SELECT name FROM sqlite_master").fetchall() == [("models",)]
     raw.close()
+
+
+def test_postgresql_ends_a_statement_that_takes_too_long(new_postgresql: Callable[[], str]) -> None:
+    database = open_database(new_postgresql(), DatabaseLimits(statement_seconds=1))
+    with database.read() as connection:
+        assert connection.scalar(sa.text("SHOW statement_timeout")) == "1s"
+        assert connection.scalar(sa.text("SHOW idle_in_transaction_session_timeout")) == "1s"
+    database.close()
+
+
+def test_a_process_opens_no_more_connections_than_it_may(new_postgresql: Callable[[], str]) -> None:
+    database = open_database(new_postgresql(), DatabaseLimits(connections=1))
+    pool = database.engine.pool
+    pool._timeout = 0.01  # half a minute is too long for a test
+    with (
+        database.read(),
+        pytest.raises(Transient, match="all connections of this process are in use"),
+        database.read(),
+    ):
+        pass
+    database.close()

@@ -1,9 +1,10 @@
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pandas as pd
 import pytest
 
-from aicmo_dagster.store.database import Database
+from aicmo_dagster.store.database import Database, open_database
 from aicmo_dagster.store.decisions import Decision, history, record_decisions
 from aicmo_dagster_tests.store.rows import NOW, lead, texts
 
@@ -82,3 +83,26 @@ def test_a_history_tells_all_stages_oldest_first(database: Database) -> None:
         Decision("routed_leads", "routed", "score", "strategy", NOW, **grounds),
         Decision(STAGE, "no", "score", "rules", later, **grounds),
     ]
+
+
+def test_what_is_unchanged_costs_no_more_a_lead_where_there_are_more_leads(
+    new_sqlite: Callable[[], str],
+) -> None:
+    """Counted in steps of SQLite's machine, which are the same on every computer."""
+    database = open_database(new_sqlite())
+    steps = {}
+    for count in (500, 2000):
+        known = verdicts(*["yes"] * count)
+        recorded(database, known, campaign=f"of {count}")
+        with database.write() as connection:
+            ticks = []
+            driver = connection.connection.driver_connection
+            driver.set_progress_handler(lambda ticks=ticks: ticks.append(1), 100)
+            record_decisions(
+                connection, f"of {count}", STAGE, known, now=NOW, campaign_version=3, inputs={}
+            )
+            driver.set_progress_handler(None, 0)
+        steps[count] = len(ticks)
+    database.close()
+
+    assert steps[2000] < 6 * steps[500]

@@ -46,7 +46,7 @@ LEADS = st.fixed_dictionaries(
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(rows=st.lists(LEADS, max_size=6, unique_by=lambda row: row["lead_id"]))
 def test_a_frame_comes_back_as_it_went_in(

@@ -11,6 +11,7 @@ from aicmo_dagster.store.frames import read_frame, replace_frame
 from aicmo_dagster.store.harvests import put_aliases
 from aicmo_dagster.store.merges import follow_aliases
 from aicmo_dagster.store.overrides import add_override, overrides_of_lead
+from aicmo_dagster.store.recipients import recipient
 from aicmo_dagster.store.tables import nurture_sends
 from aicmo_dagster_tests.samples import NOON, lead_id, routed_leads
 from aicmo_dagster_tests.store.rows import texts
@@ -72,6 +73,20 @@ def test_of_two_sends_of_one_step_at_most_one_is_still_to_come(
         merge(connection)
         found = sends(connection)
     assert found == {"lead": f"{LEAD} {expected[0]}", "other": f"{OTHER} {expected[1]}"}
+
+
+def test_each_message_stays_with_the_address_it_went_to(database: Database) -> None:
+    with database.write() as connection:
+        plan(connection, lead="accepted", other="accepted")
+        for name in (LEAD, OTHER):
+            its = sa.update(nurture_sends).where(nurture_sends.c.lead_id == name)
+            connection.execute(its.values(address_key=f"key of {name}"))
+        merge(connection)
+
+        assert recipient(connection, "spring", OTHER, "intro").sent_to == (f"key of {OTHER}",)
+        assert recipient(connection, "spring", LEAD, "intro").sent_to == (f"key of {LEAD}",)
+        both = (f"key of {LEAD}", f"key of {OTHER}")
+        assert recipient(connection, "spring", OTHER).sent_to == tuple(sorted(both))
 
 
 @pytest.mark.parametrize("routed", [[LEAD, OTHER], [OTHER], [LEAD]])

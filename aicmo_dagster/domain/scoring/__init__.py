@@ -2,7 +2,8 @@
 
 The expert's points: `scorecard.score`. The learned model, from leads with outcomes to a score:
 
-- `history.ripened` makes the labels, and `history.History` holds what is learned from.
+- `history.ripened` makes the labels, `answers.ripened_answers` those of replies and handoffs;
+  `history.History` holds what is learned from, `pooling.pooled` that of several campaigns.
 - `learning.learn` guards against leaks, trains, measures and judges; `Learned.promoted` is the
   model to score with from now on, if any.
 - `model_documents.to_document`, `from_document` and `version` write a model down and name it.

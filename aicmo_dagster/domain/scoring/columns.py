@@ -72,6 +72,16 @@ def holds_phrase(leads: pd.DataFrame, column: str, phrases: Sequence[str]) -> Nu
     )
 
 
+def is_one_of(leads: pd.DataFrame, column: str, values: Sequence[str]) -> Numbers:
+    """1 where the column of text is one of `values`, whatever the case; else 0."""
+    wanted = pyarrow.array({value.strip().lower() for value in values}, pyarrow.string())
+
+    def found(texts: pyarrow.Array) -> pyarrow.Array:
+        return pc.is_in(pc.utf8_lower(pc.utf8_trim_whitespace(texts)), value_set=wanted)
+
+    return np.nan_to_num(as_numbers(over_distinct(text(leads, column), found)))
+
+
 def is_within(values: Numbers, bounds: Sequence[float | None] | None) -> Numbers:
     """1 where the value is within `bounds`, both included; NaN where either is unknown."""
     if bounds is None:

@@ -14,9 +14,7 @@ from pyarrow import json as arrow_json
 
 from aicmo_dagster.domain.scoring.catalogue import CATEGORY
 from aicmo_dagster.domain.scoring.columns import Numbers, over_distinct, text
-from aicmo_dagster.domain.scoring.dimensions import Dimension
-
-PREFIX = "custom."
+from aicmo_dagster.domain.scoring.dimensions import CUSTOM, Dimension
 
 FEWEST = 20
 """Leads that must hold a column: of fewer, nothing can be learned."""
@@ -41,16 +39,16 @@ def custom_columns(leads: pd.DataFrame, like: Mapping[str, str] | None = None) -
     Returns:
         float64 with NaN where (nearly) all values are numbers, else Arrow text with nulls.
     """
-    names = None if like is None else [name.removeprefix(PREFIX) for name in like]
+    names = None if like is None else [name.removeprefix(CUSTOM) for name in like]
     held = _parsed(text(leads, "custom"), names)
     if like is not None:
-        kinds = {name.removeprefix(PREFIX): kind for name, kind in like.items()}
+        kinds = {name.removeprefix(CUSTOM): kind for name, kind in like.items()}
         columns = {n: _number(held[n]) if kinds[n] == "number" else held[n] for n in held}
     else:
         typed = {n: _told(values) for n, values in held.items() if _filled(values) >= FEWEST}
         columns = {n: values for n, values in typed.items() if _tells(values)}
     shown = {
-        f"{PREFIX}{name}": values
+        f"{CUSTOM}{name}": values
         if isinstance(values, np.ndarray)
         else pd.arrays.ArrowExtensionArray(values)
         for name, values in columns.items()
@@ -64,7 +62,7 @@ def custom_dimensions(columns: pd.DataFrame) -> tuple[Dimension, ...]:
         Dimension(
             name,
             "custom",
-            f"The campaign's own column '{name.removeprefix(PREFIX)}'.",
+            f"The campaign's own column '{name.removeprefix(CUSTOM)}'.",
             "number" if columns[name].dtype == np.float64 else CATEGORY,
         )
         for name in map(str, columns)

@@ -6,6 +6,9 @@ from typing import Literal
 FAMILIES = ("fit", "company", "budget", "role", "engagement", "data_quality", "custom")
 """The groups that contributions are shown in; `custom` holds a campaign's own columns."""
 
+CUSTOM = "custom."
+"""What the names of a campaign's own columns begin with."""
+
 
 @dataclass(frozen=True)
 class Dimension:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from aicmo_dagster.domain.scoring.catalogue import CATEGORY, SHARE, YES_OR_NO
-from aicmo_dagster.domain.scoring.dimensions import FAMILIES, Dimension
+from aicmo_dagster.domain.scoring.dimensions import CUSTOM, FAMILIES, Dimension
 
 MOST = 3
 """Reasons told either way."""
@@ -112,7 +112,10 @@ def explain_score(
 def _reason(name: str, contribution: float, dimension: Dimension | None, value: object) -> Reason:
     if dimension is None:
         return Reason(name, FAMILIES[-1], contribution, "a dimension that is no more")
-    text = f"{dimension.description.removesuffix('.')}: {_shown(value, dimension.unit)}"
+    shown = _shown(value, dimension.unit)
+    text = f"{dimension.description.removesuffix('.')}: {shown}"
+    if name.startswith(CUSTOM):
+        text = f"'{name.removeprefix(CUSTOM)}' is {shown}"
     return Reason(name, dimension.family, contribution, text)
 
 

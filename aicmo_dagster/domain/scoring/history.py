@@ -39,6 +39,7 @@ class History:
         arrival: When each arrived, or as which: instants with a time zone, or numbers. A lead
             without one is in no part of a split.
         points: The expert scorecard's points; None where there is no scorecard.
+        points_from: The dimensions that they are given for.
     """
 
     columns: pd.DataFrame
@@ -46,6 +47,7 @@ class History:
     won: pd.Series
     arrival: pd.Series
     points: Vector | None
+    points_from: tuple[str, ...] = ()
 
     @property
     def labelled(self) -> Mask:

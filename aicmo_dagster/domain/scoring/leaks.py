@@ -15,11 +15,11 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
-from scipy.stats import binom
+from scipy.stats import binom, norm
 
 from aicmo_dagster.domain.scoring.binned import BinnedColumn, binned
 from aicmo_dagster.domain.scoring.binning import EACH_VALUE, CategoryBins, as_texts, is_category
-from aicmo_dagster.domain.scoring.dimensions import Dimension
+from aicmo_dagster.domain.scoring.dimensions import CUSTOM, Dimension
 from aicmo_dagster.domain.scoring.ranking import Truths, Vector, ranked
 
 Rule = Literal["name", "auc", "purity", "presence", "later"]
@@ -29,15 +29,22 @@ SUSPICIOUS_AUC = 0.90
 
 PURE_SHARE = 0.90
 PURE_LEADS = 20
-"""A value that so many leads have, and of which such a share had the rarer outcome."""
+"""A value that so many leads have, and of which such a share had the rarer outcome.
+
+A share that merely happens to reach it is none: good columns have values close below.
+"""
+
+SURELY = float(norm.ppf(0.95))
+"""Standard errors by which the share of a pure value is beyond chance."""
+
+OF_ARRIVAL = frozenset({"channel", "source"})
+"""Where a lead came from is settled when it comes: no value of it was written later."""
 
 UNLIKE_SHARE = 0.5
 """A number stands out from the next only where so few of that had the rarer outcome."""
 
 LATER_SHARE = 0.01
 CHANCE = 1e-6
-
-CUSTOM = "custom."
 
 NAMES = (
     (r"\blast\b(?! name)", "a state on the day of export, not of arrival"),
@@ -107,7 +114,8 @@ def find_leaks(
             column = binned(dimension, values[known])
             found += _by_auc(column, labels)
             found += _by_presence(column, labels)
-            if is_category(values) or values.nunique() <= EACH_VALUE:
+            has_values = is_category(values) or values.nunique() <= EACH_VALUE
+            if has_values and dimension.name not in OF_ARRIVAL:
                 found += _by_purity(column, labels)
     return tuple(found)
 
@@ -171,7 +179,8 @@ def _by_purity(column: BinnedColumn, won: Truths) -> Iterator[Finding]:
     rarer, outcome = (won, "won") if won.mean() <= 0.5 else (~won, "lost")
     share = np.bincount(column.codes, rarer, column.bins.count) / np.maximum(column.leads, 1)
     frequent = column.leads >= PURE_LEADS
-    pure = np.flatnonzero(frequent & (share >= PURE_SHARE) & ~_gradual(column, share, frequent))
+    at_least = _lower_bound(share, np.maximum(column.leads, 1))
+    pure = np.flatnonzero(frequent & (at_least >= PURE_SHARE) & ~_gradual(column, share, frequent))
     if len(pure):
         told = ", ".join(
             f"{_value(column, code)} ({share[code]:.0%} of {column.leads[code]})"
@@ -179,6 +188,13 @@ def _by_purity(column: BinnedColumn, won: Truths) -> Iterator[Finding]:
         )
         evidence = f"nearly all leads with these values were {outcome}: {told}"
         yield Finding(column.dimension.name, "purity", evidence)
+
+
+def _lower_bound(share: Vector, leads: Vector) -> Vector:
+    """What each share is at least, `SURELY` (the score interval of Wilson 1927)."""
+    square = SURELY**2
+    spread = np.sqrt(share * (1 - share) / leads + square / (4 * leads**2))
+    return (share + square / (2 * leads) - SURELY * spread) / (1 + square / leads)
 
 
 def _gradual(column: BinnedColumn, share: Vector, frequent: Truths) -> Truths:

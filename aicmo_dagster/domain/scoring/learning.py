@@ -114,7 +114,7 @@ def learn(
     unused = left_out(history.dimensions, findings, known_at_capture, ignore)
     allowed = history.without(unused)
     split = time_split(allowed, embargo=embargo)
-    past, newest = allowed.part(split.train), allowed.part(split.test)
+    past, newest = _past(allowed.part(split.train), unused), allowed.part(split.test)
     kinds = kinds_worth_training(past)
     if not kinds:
         return Learned(findings, unused, (), None, _too_early(past))
@@ -123,6 +123,12 @@ def learn(
     candidates = tuple(_candidate(model, test, unused) for model in models)
     best = _best(candidates, test)
     return Learned(findings, unused, candidates, best, test.judge(best.model, incumbent))
+
+
+def _past(leads: History, unused: tuple[str, ...]) -> History:
+    """What is learned from: not points that are given for a column that is left out."""
+    tells = set(leads.points_from) & set(unused)
+    return replace(leads, points=None) if tells else leads
 
 
 def _trained(past: History, kind: Kind, code_version: str) -> Model:

@@ -13,6 +13,7 @@ from aicmo_dagster.domain.campaigns import Scoring
 from aicmo_dagster.domain.schemas import typed
 from aicmo_dagster.domain.scoring import history as histories
 from aicmo_dagster.domain.scoring import scorecard
+from aicmo_dagster.domain.scoring.answers import either, ripened_answers
 from aicmo_dagster.domain.scoring.bands import bands
 from aicmo_dagster.domain.scoring.catalogue import BY_NAME, DIMENSIONS
 from aicmo_dagster.domain.scoring.cohorts import arrivals, rank_cohorts
@@ -35,7 +36,9 @@ ALWAYS_KNOWN = frozenset(
 """Dimensions that every lead has, since they say what is known of it and not what it is."""
 
 
-def history_of(leads: pd.DataFrame, scoring: Scoring, now: datetime) -> History:
+def history_of(
+    leads: pd.DataFrame, scoring: Scoring, now: datetime, answers: pd.DataFrame | None = None
+) -> History:
     """The leads as they were when they arrived, and what became of them.
 
     Ages count from each lead's arrival, and what it did after that is not known yet. Visits and the
@@ -46,6 +49,7 @@ def history_of(leads: pd.DataFrame, scoring: Scoring, now: datetime) -> History:
         leads: A `RawLeads` frame.
         scoring: The scoring section of the campaign.
         now: The instant of asking, for outcomes that have not ripened.
+        answers: See `answers.ripened_answers`; None where no answer counts as won.
     """
     arrival = arrivals(leads)
     instants = arrival if histories.is_instant(arrival) else None
@@ -56,16 +60,31 @@ def history_of(leads: pd.DataFrame, scoring: Scoring, now: datetime) -> History:
     return History(
         columns=columns,
         dimensions=(*DIMENSIONS, *custom_dimensions(own)),
-        won=histories.ripened(
-            leads["won"],
-            arrived_at=instants,
-            won_at=leads["won_at"],
-            now=now,
-            horizon_days=scoring.horizon_days,
-        ),
+        won=_labels(leads, scoring, now, instants, answers),
         arrival=arrival,
         points=_total_points(known, scoring, then),
+        points_from=tuple(scorecard.counted_rules(scoring)),
     )
+
+
+def _labels(
+    leads: pd.DataFrame,
+    scoring: Scoring,
+    now: datetime,
+    instants: pd.Series | None,
+    answers: pd.DataFrame | None,
+) -> pd.Series:
+    """Who was won, by what the campaign says counts."""
+    days = scoring.horizon_days
+    known = leads["won"] if "outcome" in scoring.won_by else leads["won"].mask(leads["won"].notna())
+    by_source = histories.ripened(
+        known, arrived_at=instants, won_at=leads["won_at"], now=now, horizon_days=days
+    )
+    if answers is None:
+        return by_source
+    arrived_at = leads["first_seen_at"] if instants is None else instants
+    by_answer = ripened_answers(leads, answers, arrived_at=arrived_at, now=now, horizon_days=days)
+    return either(by_source, by_answer)
 
 
 def model_columns(

@@ -5,7 +5,7 @@ does not state do not count; of the built-in ones, the others are scaled so that
 all of them has 100. The score is points, not a probability. Not here: learning from outcomes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import numpy as np
@@ -14,13 +14,15 @@ import pandas as pd
 from aicmo_dagster.domain.campaigns import Scoring
 from aicmo_dagster.domain.schemas import typed
 from aicmo_dagster.domain.scoring.bands import bands
-from aicmo_dagster.domain.scoring.catalogue import BY_NAME
+from aicmo_dagster.domain.scoring.catalogue import BY_NAME, CATEGORY
 from aicmo_dagster.domain.scoring.cohorts import rank_cohorts
-from aicmo_dagster.domain.scoring.columns import Now, Numbers, days_since
+from aicmo_dagster.domain.scoring.columns import Now, Numbers, days_since, is_one_of
 from aicmo_dagster.domain.scoring.contributions import as_json
+from aicmo_dagster.domain.scoring.custom import custom_columns, custom_dimensions
+from aicmo_dagster.domain.scoring.dimensions import CUSTOM, Dimension
 from aicmo_dagster.domain.scoring.families.engagement import halved
-from aicmo_dagster.domain.scoring.features import measured
-from aicmo_dagster.domain.scoring.points import ASKED, BUILT_IN, PointRule
+from aicmo_dagster.domain.scoring.features import features, measured
+from aicmo_dagster.domain.scoring.points import ASKED, BUILT_IN, PointRule, family_of
 
 VERSION = "scorecard"
 DECIMALS = 4
@@ -59,8 +61,9 @@ def points(leads: pd.DataFrame, scoring: Scoring, now: Now) -> tuple[list[str], 
         now: The instant that ages count from: one for all, or each lead's own.
     """
     rules = counted_rules(scoring)
+    known = pd.concat([leads, own_columns(leads, rules)], axis=1)
     given = [
-        np.round(_share(leads, scoring, now, name, rule) * rule.points, DECIMALS)
+        np.round(_share(known, scoring, now, name, rule) * rule.points, DECIMALS)
         for name, rule in rules.items()
     ]
     return list(rules), _exact(_capped(list(rules), np.array(given), scoring))
@@ -81,6 +84,25 @@ def counted_rules(scoring: Scoring) -> dict[str, PointRule]:
     }
 
 
+def own_columns(leads: pd.DataFrame, rules: Mapping[str, PointRule]) -> pd.DataFrame:
+    """The campaign's own columns that `rules` look at, as `custom_columns` gives them."""
+    kinds = {
+        name: CATEGORY if rule.values else "number"
+        for name, rule in rules.items()
+        if name.startswith(CUSTOM)
+    }
+    return custom_columns(leads, kinds) if kinds else pd.DataFrame(index=leads.index)
+
+
+def looked_at(
+    leads: pd.DataFrame, scoring: Scoring, now: Now
+) -> tuple[dict[str, Dimension], pd.DataFrame]:
+    """Every dimension that may earn points in a campaign, and what the leads hold of it."""
+    own = own_columns(leads, counted_rules(scoring))
+    dimensions = BY_NAME | {each.name: each for each in custom_dimensions(own)}
+    return dimensions, pd.concat([features(leads, scoring, now), own], axis=1)
+
+
 def _is_stated(scoring: Scoring, name: str) -> bool:
     if name not in ASKED:
         return True
@@ -90,10 +112,15 @@ def _is_stated(scoring: Scoring, name: str) -> bool:
 
 def _share(leads: pd.DataFrame, scoring: Scoring, now: Now, name: str, rule: PointRule) -> Numbers:
     """What each lead has of a rule's points, 0 to 1; nothing where it is not known."""
+    is_own = name.startswith(CUSTOM)
+    if rule.values:
+        held = leads[[name]] if is_own else features(leads, scoring, now, [name])
+        return is_one_of(held, name, rule.values)
     ages = rule.half_life_days is not None or rule.within_days is not None
     # It decays by itself, unless the rule says how.
     measure = "engaged" if ages and name == "recent_engagement" else name
-    amounts = np.nan_to_num(measured(leads, scoring, now, measure))
+    found = leads[name].to_numpy() if is_own else measured(leads, scoring, now, measure)
+    amounts = np.nan_to_num(found)
     shares = np.clip(amounts / (rule.full_at or 1), 0, 1)
     if rule.half_life_days is not None:
         shares = shares * halved(days_since(leads, "last_engaged_at", now), rule.half_life_days)
@@ -107,7 +134,7 @@ def _capped(names: Sequence[str], parts: Numbers, scoring: Scoring) -> Numbers:
     if scoring.points is None:
         return parts
     kept = parts.copy()
-    families = np.array([BY_NAME[name].family for name in names])
+    families = np.array([family_of(name) for name in names])
     for family, most in scoring.points.families.items():
         kept[families == family] = _between(kept[families == family], -np.inf, most)
     return _between(kept, 0, scoring.points.most)

@@ -127,7 +127,7 @@ def test_a_share_is_fair(
     assert fair_share(limit, spent, waiting, "a") == share
 
 
-@settings(derandomize=True, deadline=None, max_examples=200)
+@settings(derandomize=True, deadline=None, max_examples=80)
 @given(st.integers(1, 40), st.dictionaries(st.sampled_from("abcd"), st.integers(0, 30), min_size=1))
 def test_shares_use_up_the_limit_and_leave_nobody_behind(
     limit: int, waiting: dict[str, int]
@@ -141,7 +141,7 @@ def test_shares_use_up_the_limit_and_leave_nobody_behind(
     assert not unmet or min(unmet) >= max(shares.values()) - 1
 
 
-@settings(derandomize=True, deadline=None, max_examples=150)
+@settings(derandomize=True, deadline=None, max_examples=80)
 @given(
     st.integers(1, 10),
     st.integers(1, 4),

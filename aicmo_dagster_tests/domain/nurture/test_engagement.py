@@ -231,7 +231,7 @@ def _plain_verdict(one: dict[str, Any], events: list[dict[str, Any]], sends: Any
     return "none applies"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(EVENTS)
 def test_the_vectorised_rules_say_what_the_plain_ones_say(events: list[dict[str, Any]]) -> None:
     made = [event(**each) for each in events]

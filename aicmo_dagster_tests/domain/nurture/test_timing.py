@@ -124,7 +124,7 @@ INSTANTS = st.datetimes(
 CLOCKS = st.integers(0, 24 * 60 - 1)
 
 
-@settings(derandomize=True, deadline=None, max_examples=150)
+@settings(derandomize=True, deadline=None, max_examples=80)
 @given(
     st.sampled_from(sorted(ZONES)),
     INSTANTS,
@@ -199,7 +199,7 @@ def test_the_day_that_samoa_skipped_has_no_opening() -> None:
     assert found == utc("2012-01-05T19:00")
 
 
-@settings(derandomize=True, deadline=None, max_examples=200)
+@settings(derandomize=True, deadline=None, max_examples=80)
 @given(st.sampled_from(sorted(ZONES)), INSTANTS, st.integers(0, 30))
 def test_days_later_the_clock_on_the_wall_shows_the_same(
     name: str, instant: datetime, days: int

@@ -38,10 +38,10 @@ def test_the_interval_holds_the_true_figure_nearly_always() -> None:
     logit, won = _made(200_000, seed=0)
     truth = roc_auc_score(won, logit)
     held = 0
-    for seed in range(1, 31):
+    for seed in range(1, 21):
         figure = _evaluated(400, seed).auc
         held += figure.low <= truth <= figure.high
-    assert held >= 25
+    assert held >= 17
 
 
 def test_a_true_probability_is_at_the_noise_floor_and_a_shifted_one_is_not() -> None:

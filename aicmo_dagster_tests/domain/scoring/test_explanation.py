@@ -52,7 +52,7 @@ WORDS = {
     ),
     "industry": ("Shipping", "The industry, as written: Shipping"),
     "employees": (float("nan"), "The company's headcount: not known"),
-    "custom.Hours": (1385.0, "The campaign's own column 'Hours': 1,385"),
+    "custom.Hours": (1385.0, "'Hours' is 1,385"),
 }
 
 

@@ -151,7 +151,7 @@ COLUMNS = {
 }
 
 
-@settings(derandomize=True, deadline=None, max_examples=25)
+@settings(derandomize=True, deadline=None, max_examples=12)
 @given(st.lists(st.fixed_dictionaries(COLUMNS), min_size=1, max_size=6), st.data())
 def test_a_lead_has_the_same_values_whoever_else_is_in_the_frame(
     rows: list[dict[str, Any]], data: st.DataObject

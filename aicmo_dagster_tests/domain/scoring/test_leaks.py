@@ -57,6 +57,26 @@ def test_a_value_that_nearly_only_winners_have_is_named() -> None:
     assert "auc" not in found
 
 
+def _mostly_won(name: str, share: float) -> dict[str, str]:
+    """What gives away a value of 400 leads, of which `share` were won, as 3 in 8 of all."""
+    won = pd.Series(np.arange(COUNT) < 750, dtype="boolean")
+    first = 750 - round(400 * share)
+    held = (np.arange(COUNT) >= first) & (np.arange(COUNT) < first + 400)
+    return _found(name, pd.Series(np.where(held, "ours", "none"), dtype=TEXT), won)
+
+
+@pytest.mark.parametrize(("share", "named"), [(0.91, False), (0.93, True)])
+def test_a_value_whose_share_reaches_the_bound_by_chance_is_not_named(
+    share: float, named: bool
+) -> None:
+    assert list(_mostly_won("custom.Form", share)) == (["purity"] if named else [])
+
+
+def test_where_a_lead_came_from_is_settled_when_it_comes() -> None:
+    assert _mostly_won("channel", 0.99) == {}
+    assert list(_mostly_won("title", 0.99)) == ["purity"]
+
+
 def test_purity_is_of_the_rarer_outcome() -> None:
     """Where nine in ten are lost, a value of losers only gives nothing away."""
     won = pd.Series(np.arange(COUNT) % 20 == 0, dtype="boolean")

@@ -111,6 +111,19 @@ def test_a_leaking_column_is_named_and_not_learned_from_unasked() -> None:
     assert vouched.candidates[0].evaluation.auc.value > 0.99
 
 
+def test_points_for_a_column_that_leaks_are_not_learned_from_but_still_to_be_beaten() -> None:
+    past = _leaking(history(600))
+    points = past.won.to_numpy(dtype=float)
+    past = replace(past, points=points, points_from=("visits", "custom.Phase"))
+    learned = _learned(past)
+    unvouched = {dimension.name for dimension in learned.candidates[0].model.dimensions}
+    assert unvouched == {"visits", "employees", "channel"}
+    assert learned.verdict.incumbent == 1.0
+
+    vouched = _learned(past, known=["Phase"])
+    assert "points" in {dimension.name for dimension in vouched.candidates[0].model.dimensions}
+
+
 def test_what_is_ignored_is_not_learned_from() -> None:
     learned = _learned(history(600), ignore=["visits"])
     assert learned.left_out == ("visits",)

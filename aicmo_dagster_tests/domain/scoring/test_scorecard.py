@@ -272,6 +272,29 @@ def test_points_of_a_campaigns_own_are_as_written_and_only_they_count() -> None:
     assert points(rules, **IDEAL | {"visits": 3}) == {"title_match": 30, "visits": 6}
 
 
+def test_a_category_earns_points_by_its_values_whatever_their_case() -> None:
+    rules = own({"country": {"points": 30, "values": ["NO", "se"]}})
+
+    assert points(rules, country="SE") == {"country": 30}
+    assert points(rules, country="DE") == points(rules, country=None) == {}
+
+
+def test_a_column_of_the_campaigns_own_earns_points_as_a_number_or_a_category() -> None:
+    rules = own(
+        {
+            "custom.Hours": {"points": 40, "full_at": 8},
+            "custom.Plan": {"points": 20, "values": ["Team"]},
+        },
+        families={"custom": 30},
+    )
+
+    assert points(rules, custom='{"Hours": "2", "Plan": "basic"}') == {"custom.Hours": 10}
+    assert points(rules, custom='{"Plan": "team"}') == {"custom.Plan": 20}
+    assert points(rules, custom="{}") == {}
+    both = points(rules, custom='{"Hours": "9", "Plan": "team"}')
+    assert both == {"custom.Hours": 20, "custom.Plan": 10}
+
+
 def test_a_rule_takes_points_away_but_no_score_falls_below_zero() -> None:
     rules = own({"role_address": {"points": -20}, "country_known": {"points": 15}})
     scored = score(lead(email="info@acme.example", country="NO"), rules, NOON)

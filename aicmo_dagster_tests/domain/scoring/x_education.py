@@ -1,26 +1,34 @@
-"""The leads of X Education as a history, read as simply as can be. Not here: what is found in it.
+"""The leads of X Education as their campaign harvests them. Not here: what is found in them.
 
-Every column but the id, the order and the outcome is a dimension `custom.<Column>`, a number where
-all values are; "Select" and nothing are missing. The order of arrival is the lead's number.
+The campaign document is the one beside the data; `POINTED` is the same with points of an expert's.
 """
 
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from aicmo_dagster.domain.scoring.dimensions import Dimension
+from aicmo_dagster.domain.campaigns import Scoring
 from aicmo_dagster.domain.scoring.history import History, time_split
+from aicmo_dagster.domain.scoring.leaks import find_leaks, left_out
 from aicmo_dagster.domain.scoring.learning import Learned, learn
 from aicmo_dagster.domain.scoring.model import score
+from aicmo_dagster.domain.scoring.model_frames import history_of
 from aicmo_dagster.domain.scoring.ranking import ranked
 from aicmo_dagster.domain.scoring.training import train, with_points
-from aicmo_dagster_tests.domain.scoring.histories import TEXT
+from aicmo_dagster.sources.campaign_files import read_campaign_file
+from aicmo_dagster.stages.harvest import harvest
+from aicmo_dagster.stages.workspace import Workspace
+from aicmo_dagster.store.campaigns import apply_campaign
+from aicmo_dagster.store.frames import read_frame
+from aicmo_dagster_tests.samples import NOON
 
-FILE = Path(__file__).parents[4] / "shared" / "data" / "x_education" / "leads.csv"
+DOCUMENT = Path(__file__).parents[4] / "shared" / "data" / "x_education" / "campaign.yaml"
+KEY = "x-education"
 
 LEAKING = (
     "Tags",
@@ -35,42 +43,37 @@ LEAKING = (
 )
 """Written by sales people after the call, by another vendor, or on the day of export."""
 
-KNOWN_AT_CAPTURE = ["Lead Origin", "Lead Source", "What is your current occupation"]
-"""What the guard asks about as well, and a person vouches for: the form and the way to it."""
-
-NOT_DIMENSIONS = ["Prospect ID", "Lead Number", "Converted"]
-
-
-def x_education() -> History:
-    """All leads with the outcome as label and the points of an expert."""
-    text = pd.read_csv(FILE, dtype=str, na_values=["Select", ""], keep_default_na=False)
-    told = text.drop(columns=NOT_DIMENSIONS)
-    columns = {f"custom.{name}": _typed(told[name]) for name in told}
-    return History(
-        columns=pd.DataFrame(columns),
-        dimensions=tuple(Dimension(name, "custom", "As told.", "") for name in columns),
-        won=pd.Series(text["Converted"] == "1", dtype="boolean"),
-        arrival=text["Lead Number"].astype(np.float64),
-        points=expert_points(text),
-    )
+POINTED = {
+    "points": {
+        "rules": {
+            "title": {"points": 30, "values": ["Working Professional"]},
+            "custom.Lead Origin": {"points": 20, "values": ["Lead Add Form"]},
+            "custom.Total Time Spent on Website": {"points": 30, "full_at": 1_200},
+            "custom.TotalVisits": {"points": 10, "full_at": 10},
+            "custom.Do Not Email": {"points": 5, "values": ["No"]},
+        }
+    }
+}
+"""What somebody who sells courses would give points for, before any outcome is known: for a working
+professional, who was referred or asked to be added, 20 minutes on the site, ten visits, wanting
+mail."""
 
 
-def expert_points(text: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """What somebody who sells courses would give points for, before any outcome is known.
+def harvested(workspace: Workspace) -> pd.DataFrame:
+    """The raw leads of the campaign, which is applied and harvested."""
+    file = read_campaign_file(DOCUMENT)
+    with workspace.database.write() as connection:
+        apply_campaign(connection, file.campaign, file.templates, file.folder, NOON)
+    harvest(workspace, KEY, NOON)
+    with workspace.database.read() as connection:
+        return read_frame(connection, "raw_leads", KEY)
 
-    30 for a working professional, 20 for one who was referred or asked to be added, up to 30 for
-    20 minutes on the site, up to 10 for ten visits, 5 for wanting mail.
-    """
-    seconds = pd.to_numeric(text["Total Time Spent on Website"]).fillna(0)
-    visits = pd.to_numeric(text["TotalVisits"]).fillna(0)
-    points = (
-        30 * (text["What is your current occupation"] == "Working Professional")
-        + 20 * (text["Lead Origin"] == "Lead Add Form")
-        + 30 * seconds.clip(upper=1_200) / 1_200
-        + 10 * visits.clip(upper=10) / 10
-        + 5 * (text["Do Not Email"] == "No")
-    )
-    return points.to_numpy(dtype=np.float64)
+
+def x_education(raw: pd.DataFrame, **changes: Any) -> History:
+    """What the campaign learns from, by its document with `changes` to the scoring section."""
+    scoring = read_campaign_file(DOCUMENT).campaign.scoring
+    changed = Scoring.model_validate(scoring.model_dump() | changes)
+    return history_of(raw, changed, NOON)
 
 
 def learned(leads: History, known_at_capture: list[str]) -> Learned:
@@ -90,9 +93,11 @@ def auc_by_labels(leads: History, labels: int, draws: int) -> list[float]:
     """AUC on the last 30 % of anchored models that know so many outcomes, a figure a draw.
 
     The leads of the first 70 % are all there, and `labels` of them, drawn at random, have an
-    outcome: as in a campaign that has run for long and is told of few of its outcomes.
+    outcome: as in a campaign that has run for long and is told of few of its outcomes. The guard
+    leaves out what it finds in all outcomes.
     """
-    honest = leads.without(tuple(f"custom.{name}" for name in LEAKING))
+    findings = find_leaks(leads.columns, leads.dimensions, leads.won, None)
+    honest = leads.without(left_out(leads.dimensions, findings, [], []))
     split = time_split(honest)
     past, newest = honest.part(split.train), honest.part(split.test)
     columns = with_points(newest.columns, newest.points)
@@ -110,9 +115,3 @@ def auc(values: npt.NDArray[np.float64], leads: History) -> float:
     """The pooled AUC of `values` for labelled leads."""
     alone = np.zeros(len(values), dtype=np.int64)
     return ranked(values, leads.labels.astype(np.bool_), alone).auc(np.ones(len(values)))
-
-
-def _typed(values: pd.Series) -> pd.Series:
-    numbers = pd.to_numeric(values, errors="coerce")
-    all_numbers = numbers.notna().equals(values.notna())
-    return numbers.astype(np.float64) if all_numbers else values.astype(TEXT)

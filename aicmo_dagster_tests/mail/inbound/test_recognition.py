@@ -303,7 +303,7 @@ KINDS = get_args(Kind)
 WHOLE = [letter(In_Reply_To=OURS), report(), complaint(), letter("x", X_Autoreply="yes")]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(st.sampled_from(WHOLE), st.data())
 def test_cut_and_altered_mail_never_breaks_anything(whole: bytes, data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(whole)))

@@ -1,0 +1,150 @@
+"""Incidents in Dagster: a sensor that keeps them, one that hears of lost runs, a job that tells.
+
+Not here: what is wrong (`stages.incidents`), or where it is told (`stages.alerts`).
+"""
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import dagster as dg
+
+from aicmo_dagster.defs.engagement import engagement_job, inbound_job
+from aicmo_dagster.defs.housekeeping import housekeeping_job
+from aicmo_dagster.defs.jobs import (
+    full_pipeline_job,
+    lead_pipeline_job,
+    nurture_job,
+    shared_nurture_job,
+)
+from aicmo_dagster.defs.models import train_job
+from aicmo_dagster.defs.reports import report_job
+from aicmo_dagster.defs.resources import RESOURCES, Clock
+from aicmo_dagster.defs.run_queries import is_tried_again, unfinished_runs
+from aicmo_dagster.domain.incidents import LATE, RUN_FAILED, Fault
+from aicmo_dagster.domain.schemas import STAGES
+from aicmo_dagster.stages.alerts import is_anything_to_tell, tell_incidents
+from aicmo_dagster.stages.attempts import note_lost_run
+from aicmo_dagster.stages.campaign_report import STAGE
+from aicmo_dagster.stages.freshness import late_stages
+from aicmo_dagster.stages.incidents import update_incidents
+from aicmo_dagster.stages.workspace import Workspace
+
+SECONDS = 120
+"""How often is looked for what is wrong; of a run that failed is heard sooner."""
+
+OVER_ALL = (engagement_job.name, inbound_job.name, housekeeping_job.name)
+"""Jobs that are no single campaign's."""
+
+STAGES_OF: dict[str, Collection[str]] = {
+    lead_pipeline_job.name: STAGES[:4],
+    full_pipeline_job.name: STAGES,
+    nurture_job.name: STAGES[4:],
+    shared_nurture_job.name: STAGES[4:],
+    train_job.name: ["score_model"],
+    report_job.name: [STAGE],
+}
+"""Job to what it makes."""
+
+_ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
+
+
+@dg.op(pool="mail")
+def tell_what_is_wrong(
+    context: dg.OpExecutionContext, workspace: dg.ResourceParam[Workspace], clock: Clock
+) -> None:
+    """Tells each incident that nobody was told of, and each that is over."""
+    report = tell_incidents(workspace, clock.now)
+    context.log.info(f"{report.rows_out} of {report.rows_in} notices arrived: {report.reasons}")
+
+
+@dg.job(
+    description="Tell incidents, and their end, where AICMO_ALERT_URL says.",
+    resource_defs=RESOURCES,
+    tags={"dagster/priority": "1"},
+)
+def alert_job() -> None:
+    """One step."""
+    tell_what_is_wrong()
+
+
+@dg.sensor(
+    job=alert_job,
+    minimum_interval_seconds=SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def incident_sensor(
+    context: dg.SensorEvaluationContext, workspace: dg.ResourceParam[Workspace], clock: Clock
+) -> dg.SensorResult:
+    """Opens an incident for what is wrong, closes it when it is over, has both told."""
+    now = clock.now()
+    running = unfinished_runs(context.instance)
+    others = list(_failing_jobs(context.instance))
+    opened, closed = update_incidents(workspace, running, others, now)
+    for fault in opened:
+        context.log.info(f"opened: {fault.kind} {fault.campaign} {fault.subject}")
+    for fault in closed:
+        context.log.info(f"over: {fault.kind} {fault.campaign} {fault.subject}")
+    late = {fault.campaign for fault in opened if fault.kind == LATE}
+    requests = [dg.RunRequest()] if is_anything_to_tell(workspace, now) else []
+    # A notice is claimed by whoever tells it, so that a second run of the job tells nothing.
+    return dg.SensorResult(requests, asset_events=list(_observations(workspace, late, clock)))
+
+
+@dg.run_failure_sensor(
+    minimum_interval_seconds=SECONDS // 2,
+    monitor_all_code_locations=True,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def lost_run_sensor(
+    context: dg.RunFailureSensorContext, workspace: dg.ResourceParam[Workspace], clock: Clock
+) -> None:
+    """A run that ended before its stages could say why is the failure of the stage it was at."""
+    run = context.dagster_run
+    if is_tried_again(run):
+        return
+    now = clock.now()
+    for campaign in campaigns_of(run):
+        note_lost_run(workspace, campaign, stages_of(run), run.run_id, now)
+
+
+def campaigns_of(run: dg.DagsterRun) -> list[str]:
+    """Whose run it is: a partition's, those of a batch, or those that share it."""
+    if run.job_name == shared_nurture_job.name:
+        config: Any = run.run_config
+        return list(config["ops"]["nurture_campaigns"]["config"]["campaigns"])
+    partition = run.tags.get("dagster/partition")
+    return [partition] if partition else []
+
+
+def stages_of(run: dg.DagsterRun) -> Collection[str]:
+    """The assets that the run was to make."""
+    selected = {key.to_user_string() for key in run.asset_selection or ()}
+    return selected or STAGES_OF.get(run.job_name, ())
+
+
+def _failing_jobs(instance: dg.DagsterInstance) -> Iterator[Fault]:
+    """The jobs whose last run failed."""
+    for job in OVER_ALL:
+        ended = dg.RunsFilter(job_name=job, statuses=_ENDED)
+        for run in instance.get_runs(ended, limit=1):
+            if not run.is_success:
+                yield Fault(RUN_FAILED, "", job, "its last run failed", run.run_id)
+
+
+def _observations(
+    workspace: Workspace, campaigns: set[str], clock: Clock
+) -> Iterator[dg.AssetObservation]:
+    """What the web UI shows of late stages. Its freshness policies know no partitions."""
+    if not campaigns:
+        return
+    with workspace.database.read() as connection:
+        late = late_stages(connection, clock.now())
+    for campaign in sorted(campaigns):
+        for stage, length in late.get(campaign, {}).items():
+            minutes = dg.MetadataValue.float(length.total_seconds() / 60)
+            metadata = {"late_by_minutes": minutes}
+            yield dg.AssetObservation(stage, partition=campaign, metadata=metadata)
+
+
+INCIDENT_JOBS = [alert_job]
+INCIDENT_SENSORS = [incident_sensor, lost_run_sensor]

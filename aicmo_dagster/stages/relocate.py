@@ -1,0 +1,72 @@
+"""Going on in another database: one that everything was moved into, or a restored backup.
+
+Nobody may get a message twice by that. Not here: copying rows (`store.transfer`), restoring (the
+engine's own tools), or what refuses to send until it is done (`fence`).
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from aicmo_dagster.mail.delivery import open_transport
+from aicmo_dagster.stages.fence import Fence
+from aicmo_dagster.stages.workspace import Workspace
+from aicmo_dagster.store import escalations
+from aicmo_dagster.store.campaigns import list_campaigns
+from aicmo_dagster.store.outcomes import doubt
+from aicmo_dagster.store.transfer import open_source, transfer
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What was moved.
+
+    Args:
+        tables: Rows by table, the same on both sides.
+        campaigns: The campaigns, archived ones too.
+    """
+
+    tables: dict[str, int]
+    campaigns: list[str]
+
+
+def move_from(workspace: Workspace, url: str, now: datetime) -> Moved:
+    """All that the database at `url` holds is in the workspace's, and nothing is sent from there.
+
+    Raises:
+        AicmoError: If the workspace's database is not empty, or the other one cannot be read.
+    """
+    source = open_source(url)
+    try:
+        tables = transfer(source, workspace.database)
+    finally:
+        source.close()
+    Fence(workspace).succeed(now)
+    with workspace.database.read() as connection:
+        return Moved(tables, [row.key for row in list_campaigns(connection)])
+
+
+def go_on_from_backup(workspace: Workspace, lost_at: datetime, now: datetime) -> int:
+    """The restored database may be sent from, and nothing in it that may have been sent is again.
+
+    What was due by `lost_at` is doubtful. It stays `unknown`, and is listed as such, unless the
+    transport or an event proves what became of it. Leads that were routed after the backup was
+    made are in no such list, since the backup does not know them.
+
+    Args:
+        workspace: With the restored database.
+        lost_at: When the database that the backup was made of was used last.
+        now: The instant.
+
+    Returns:
+        How many sends and reminders are doubtful by that.
+    """
+    settings = workspace.settings
+    transport = open_transport(settings.smtp_url, settings.outbox)
+    try:
+        with workspace.database.write(durable=True) as connection:
+            doubtful = doubt(connection, lost_at, transport=transport.name)
+            doubtful += escalations.doubt(connection, lost_at)
+    finally:
+        transport.close()
+    Fence(workspace).succeed(now)
+    return doubtful

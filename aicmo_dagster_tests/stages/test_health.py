@@ -1,0 +1,108 @@
+"""How the installation fares: each part's state, its age, and what to do."""
+
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from aicmo_dagster.errors import AicmoError
+from aicmo_dagster.settings import Provider
+from aicmo_dagster.stages.clock import beat
+from aicmo_dagster.stages.health import LATE, Check, Health, examine
+from aicmo_dagster.stages.webhooks import deliver_webhooks
+from aicmo_dagster.stages.workspace import Workspace
+from aicmo_dagster.store.rate_windows import park
+from aicmo_dagster_tests.handoff.receiver import receiving
+from aicmo_dagster_tests.samples import NOON
+from aicmo_dagster_tests.stages.test_webhooks import subscribe, tell
+from aicmo_dagster_tests.workspaces import open_test_workspace
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, database_url: str) -> Iterator[Workspace]:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        opened = open_test_workspace(tmp_path, database_url, dagster_url=url)
+        yield opened
+        opened.database.close()
+
+
+def health(workspace: Workspace) -> Health:
+    return examine(workspace.settings, workspace.database, NOON)
+
+
+def check(workspace: Workspace, name: str) -> Check:
+    return next(each for each in health(workspace).checks if each.name == name)
+
+
+def test_every_part_is_told_with_its_state_and_age(workspace: Workspace) -> None:
+    beat(workspace, NOON - timedelta(seconds=15))
+    told = health(workspace).as_document()
+    assert {"database", "scheduler", "apollo", "dropcontact", "memory", "disk"} < set(
+        told["checks"]
+    )
+    assert told["checks"]["database"]["state"] == "pass"
+    assert told["checks"]["scheduler"]["state"] == "pass"
+    assert told["checks"]["scheduler"]["age_seconds"] == 15
+    assert all(
+        bool(each["advice"]) == (each["state"] != "pass") for each in told["checks"].values()
+    )
+
+
+def test_a_daemon_that_has_stopped_or_never_ran_fails(workspace: Workspace) -> None:
+    assert check(workspace, "scheduler").state == "fail"
+    beat(workspace, NOON - LATE)
+    assert check(workspace, "scheduler").state == "pass"
+    beat(workspace, NOON - LATE - timedelta(seconds=1))
+    assert check(workspace, "scheduler").state == "fail"
+    assert health(workspace).state == "fail"
+
+
+def test_a_web_server_that_does_not_answer_is_told_of(workspace: Workspace) -> None:
+    assert check(workspace, "dagster").state == "warn"
+
+
+def test_a_provider_that_takes_no_requests_is_told_of(workspace: Workspace) -> None:
+    settings = replace(workspace.settings, apollo=Provider("https://a.example", "key"))
+    workspace = replace(workspace, settings=settings)
+    assert check(workspace, "apollo").state == "pass"
+    later = NOON + timedelta(hours=1)
+    with workspace.database.write() as connection:
+        park(connection, "apollo /people/match", "hash", "parked", later)
+    assert check(workspace, "apollo").state == "warn"
+    assert examine(workspace.settings, workspace.database, later).checks[4].state == "pass"
+
+
+def test_events_that_were_given_up_are_told_of(workspace: Workspace) -> None:
+    assert check(workspace, "dead_letters").state == "pass"
+    with receiving() as inside:  # the address is private, which is refused
+        subscribe(workspace, inside.url)
+        tell(workspace)
+        assert deliver_webhooks(workspace, lambda: NOON) == {"dead": 1}
+    assert check(workspace, "dead_letters").state == "warn"
+
+
+def test_events_that_wait_on_disk_are_told_of(workspace: Workspace) -> None:
+    spool = workspace.settings.spool
+    spool.mkdir()
+    segment = spool / "1.ready"
+    segment.touch()
+    os.utime(segment, (NOON.timestamp(), NOON.timestamp()))
+    assert check(workspace, "spool").state == "pass"
+    old = (NOON - LATE).timestamp() - 1
+    os.utime(segment, (old, old))
+    assert check(workspace, "spool").state == "warn"
+
+
+def test_a_database_that_cannot_be_opened_leaves_the_rest_to_be_told(
+    workspace: Workspace,
+) -> None:
+    told = examine(workspace.settings, AicmoError("it is away"), NOON)
+    states = {each.name: each.state for each in told.checks}
+    assert told.state == states["database"] == "fail"
+    assert {"memory", "disk", "dagster"} < set(states)
