@@ -1,7 +1,8 @@
 """What leads did that counts, one definition for waits, experiments and ceilings.
 
-What is known to be a machine's doing, or is not judged yet, does not count. Not here: recording
-events, or telling a human from a machine (`domain.nurture.engagement`).
+What is known to be a machine's doing, or waits to be judged, does not count; what no run has seen
+yet does, for a minute or two. Not here: recording events, or telling a human from a machine
+(`domain.nurture.engagement`).
 """
 
 from collections.abc import Collection
