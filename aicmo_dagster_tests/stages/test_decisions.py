@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from aicmo_dagster.domain.campaigns import Campaign
+from aicmo_dagster.domain.nurture.engagement import MACHINE
 from aicmo_dagster.stages.explain import explain_lead
 from aicmo_dagster.stages.harvest import harvest
 from aicmo_dagster.stages.nurture import nurture
@@ -21,7 +23,7 @@ from aicmo_dagster.store.decisions import history
 from aicmo_dagster.store.frames import read_frame
 from aicmo_dagster.store.leads import find_lead
 from aicmo_dagster.store.overrides import add_override, withdraw
-from aicmo_dagster.store.tables import events, handoffs, metadata
+from aicmo_dagster.store.tables import engagement, events, handoffs, metadata
 from aicmo_dagster_tests.samples import NOON, campaign
 from aicmo_dagster_tests.workspaces import apply, open_test_workspace
 
@@ -157,6 +159,22 @@ def test_engagement_is_a_fact_like_any_other(workspace: Workspace) -> None:
     told = latest(workspace, "qualified_leads")
     assert told[1] == ("qualified", "every rule holds")
     assert "clicks is 0; required: clicks is at least 1" in told[2][1]
+
+
+def test_what_a_machine_clicked_is_no_fact_of_the_lead(workspace: Workspace) -> None:
+    apply(workspace, "spring", 1)
+    decide(workspace)
+    happened(workspace, 1, "click", NOON)
+    judged = {name: events.c[name] for name in ("campaign", "lead_id", "kind", "happened_at")}
+    fixed = {"verdict": MACHINE, "rule": "burst", "rules_version": 1}
+    columns = {"event_id": events.c.id, **judged}
+    with workspace.database.write() as connection:
+        (row,) = connection.execute(sa.select(*columns.values())).all()
+        values = dict(zip(columns, row, strict=True))
+        connection.execute(engagement.insert().values(**values, **fixed))
+    apply(workspace, "spring", 1, qualification=rule("clicks", ">=", 1))
+    decide(workspace)
+    assert "clicks is 0" in latest(workspace, "qualified_leads")[1][1]
 
 
 def test_an_override_ends_when_it_says_and_when_it_is_withdrawn(workspace: Workspace) -> None:

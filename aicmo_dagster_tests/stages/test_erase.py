@@ -163,6 +163,19 @@ def test_what_an_erased_lead_did_meanwhile_does_not_bring_it_back(workspace: Wor
     assert not any(lead_id in text for text in rows(workspace.database)["events"])
 
 
+def test_a_record_that_is_refused_takes_no_other_with_it(workspace: Workspace) -> None:
+    lead_id = ids(workspace)[1]
+    spool(
+        workspace,
+        {"lead_id": lead_id, "key": "odd", "kind": None},
+        {"lead_id": lead_id, "key": "good"},
+    )
+    replay(workspace)
+
+    assert any("'good'" in text for text in rows(workspace.database)["events"])
+    assert [*workspace.settings.spool.glob("*.refused")]
+
+
 def test_a_handed_over_row_vanishes_from_its_file_alone(workspace: Workspace) -> None:
     path = workspace.settings.home / "handoffs" / "spring.csv"
     before = path.read_text(encoding="utf-8").splitlines()

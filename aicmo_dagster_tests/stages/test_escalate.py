@@ -206,6 +206,19 @@ def test_after_a_crash_a_mail_that_may_have_left_is_never_sent_again(
     assert handler.count == 1
 
 
+def test_a_reminder_that_did_not_leave_in_a_crash_is_dropped_once_the_lead_is_taken_up(
+    workspace: Workspace,
+) -> None:
+    start(workspace)
+    crash(workspace)
+    escalate.acknowledge(workspace, "spring", lead_id(1), by="Bo", now=NOON + 3 * DAY)
+    run(workspace, 3)
+    run(workspace, 4)
+
+    assert mails(workspace) == []
+    assert states(workspace) == [(1, "mail", "dropped")]
+
+
 def test_reminders_wait_while_the_mail_server_is_away(workspace: Workspace) -> None:
     start(workspace)
     away = replace(workspace.settings, smtp_url=f"smtp://127.0.0.1:{free_port()}")
