@@ -12,6 +12,9 @@ PINS := setup.cfg pyproject.toml deploy/constraints.txt
 unexport PYTHONDONTWRITEBYTECODE
 INSTALL = $(VENV)/bin/pip install --quiet --disable-pip-version-check --compile --constraint deploy/constraints.txt
 
+# One more than there are cores, since many tests wait for processes of their own.
+WORKERS = $(shell $(VENV)/bin/python -c 'import os; print(1 + os.cpu_count())')
+
 # `dg` asks the dagster.yaml of its home whether it may report; this one says no.
 DG_HOME = $(abspath $(VENV))/dagster
 
@@ -32,7 +35,7 @@ dev: $(VENV)/.installed ## start the web UI, the daemon and the API; Ctrl-C stop
 	$(VENV)/bin/aicmo dev
 
 test: $(VENV)/.installed-tools ## run every test
-	$(VENV)/bin/pytest --numprocesses auto --dist worksteal
+	$(VENV)/bin/pytest --numprocesses $(WORKERS) --dist worksteal
 
 lint: $(VENV)/.installed-tools ## check style, format, types and that the definitions load
 	$(VENV)/bin/ruff check
@@ -49,7 +52,7 @@ audit: $(VENV)/bin/pip ## ask PyPI whether a pinned version is known to have a h
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check pip-audit
 	$(VENV)/bin/pip-audit --requirement deploy/constraints.txt --no-deps --disable-pip
 
-bench: $(VENV)/.installed-tools ## run the benchmarks, or with BENCH="NAME..." some of them
+bench: $(VENV)/.installed-tools ## run the benchmarks, or with BENCH="NAME..." some, into docs/benchmarks.md
 	$(VENV)/bin/python -m aicmo_dagster_tests.bench $(BENCH)
 
 # The stamps are older than what they depend on as soon as a dependency or a pin changes.

@@ -43,11 +43,12 @@ CAMPAIGN_PARTITIONS = "campaigns"
 
 @dataclass(frozen=True)
 class Provider:
-    """Where a provider of leads is reached, the key to it, and how many requests at once."""
+    """Where a provider is reached, its key, requests at once, and the seconds of an answer."""
 
     url: str
     api_key: str | None = field(default=None, repr=False)
     at_once: int = 2
+    timeout: float = 60
 
 
 @dataclass(frozen=True)

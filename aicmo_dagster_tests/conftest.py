@@ -1,20 +1,80 @@
 """Databases for tests: real SQLite and a real PostgreSQL, fresh for every test and migrated once.
 
-Not here: frames and campaigns to put into them.
+Also what makes the whole suite take less time: the order of the tests, and Dagster's own SQLite
+files read without making an engine for every statement. Not here: frames and campaigns.
 """
 
+import gc
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 import pytest
+import sqlalchemy as sa
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from dagster._core.storage.event_log.sqlite import sqlite_event_log
+from dagster._core.storage.runs.sqlite import sqlite_run_storage
+from dagster._core.storage.schedules.sqlite import sqlite_schedule_storage
+from dagster._core.storage.sql import ALEMBIC_SCRIPTS_LOCATION
 
 from aicmo_dagster.store.database import Database, open_database
 
-NewDatabase = Callable[[], str]
+NewDatabase = Callable[..., str]
+"""Makes the URL of a fresh, migrated database, or of a copy of the one whose URL is given."""
+
+
+def pytest_configure() -> None:
+    """Tests that are started in the background, where SIGINT is ignored, are as any others.
+
+    Dagster gives SIGTERM the handler of SIGINT, and every process that a test starts inherits it.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that are `long` begin first, so that none of them is what the end waits for."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays, so that looking for garbage in it again and again is wasted."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def dagster_keeps_its_engines() -> Iterator[None]:
+    """Dagster makes an engine, whose caches are empty, for every statement over its SQLite files.
+
+    That is two fifths of what a run costs in a test. Here a file keeps its engine, which still
+    opens a connection each time, and Dagster's list of its migrations is read once.
+    """
+    made: dict[str, sa.Engine] = {}
+    read: dict[str, ScriptDirectory] = {}
+    make, from_config = sa.create_engine, ScriptDirectory.from_config
+
+    def engine(url: str, **options: Any) -> sa.Engine:
+        return made.get(url) or made.setdefault(url, make(url, **options))
+
+    def scripts(config: Config) -> ScriptDirectory:
+        location = config.get_main_option("script_location") or ""
+        if location != ALEMBIC_SCRIPTS_LOCATION:
+            return from_config(config)
+        return read.get(location) or read.setdefault(location, from_config(config))
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (sqlite_event_log, sqlite_run_storage, sqlite_schedule_storage):
+            patch.setattr(module, "create_engine", engine)
+        patch.setattr(ScriptDirectory, "from_config", scripts)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -41,16 +101,16 @@ def postgresql_server() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def new_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewDatabase]:
-    """Makes the URL of a fresh, migrated SQLite database: a copy of the first."""
+    """Makes SQLite databases, each a copy of the first unless it is to be of another."""
     folder = tmp_path_factory.mktemp("sqlite")
     template = folder / "template.db"
     open_database(f"sqlite:///{template}").close()
     made: list[Path] = []
 
-    def new() -> str:
+    def new(like: str | None = None) -> str:
         path = folder / f"{len(made)}.db"
         made.append(path)
-        shutil.copyfile(template, path)
+        shutil.copyfile(like.removeprefix("sqlite:///") if like else template, path)
         return f"sqlite:///{path}"
 
     return new
@@ -58,17 +118,23 @@ def new_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewDatabase
 
 @pytest.fixture(scope="session")
 def new_postgresql(postgresql_server: str) -> NewDatabase:
-    """Makes the URL of a fresh, migrated PostgreSQL database: a copy of the first."""
+    """Makes PostgreSQL databases, each a copy of the first unless it is to be of another.
+
+    A copy is dropped when the next one is made, unless that is a copy of it.
+    """
     _administer(postgresql_server, "CREATE DATABASE template_aicmo")
     open_database(_named(postgresql_server, "template_aicmo")).close()
     made: list[str] = []
+    copied: set[str] = set()
 
-    def new() -> str:
-        if made:
+    def new(like: str | None = None) -> str:
+        template = str(sa.make_url(like).database) if like else "template_aicmo"
+        copied.add(template)
+        if made and made[-1] not in copied:
             _administer(postgresql_server, f"DROP DATABASE {made[-1]} WITH (FORCE)")
         name = f"test_{len(made)}"
         made.append(name)
-        _administer(postgresql_server, f"CREATE DATABASE {name} TEMPLATE template_aicmo")
+        _administer(postgresql_server, f"CREATE DATABASE {name} TEMPLATE {template}")
         return _named(postgresql_server, name)
 
     return new

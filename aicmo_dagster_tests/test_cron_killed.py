@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pytest
 
 from aicmo_dagster.defs.resources import Clock
 from aicmo_dagster.defs.sensors import campaign_clock
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster_tests.bench.cron_killing import SOON, aftermath, apply_many, workspace_in
 from aicmo_dagster_tests.bench.system import CODE, System, wait_until
+
+pytestmark = pytest.mark.long
 
 
 def seen(instance: dg.DagsterInstance, status: dg.DagsterRunStatus) -> Callable[[], int]:

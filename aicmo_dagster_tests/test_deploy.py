@@ -124,7 +124,9 @@ def test_celery_changes_the_launcher_and_how_long_a_run_may_wait_for_it() -> Non
     for configuration in (plain, celery):
         del configuration["run_launcher"], configuration["run_monitoring"]["start_timeout_seconds"]
         runs = configuration["concurrency"]["runs"]
-        del runs["max_concurrent_runs"], runs["tag_concurrency_limits"][1]["limit"]
+        del runs["max_concurrent_runs"]
+        for limited in runs["tag_concurrency_limits"][1:]:
+            del limited["limit"]
     assert celery == plain
 
 
@@ -132,8 +134,11 @@ def test_celery_changes_the_launcher_and_how_long_a_run_may_wait_for_it() -> Non
 def test_no_deployment_forgets_what_the_embedded_default_says(name: str) -> None:
     embedded = YAML(typ="safe").load((PROJECT / "dagster.yaml").read_text(encoding="utf-8"))
     assert set(embedded) <= set(read(name))
-    limits = read(name)["concurrency"]["runs"]["tag_concurrency_limits"]
-    assert limits[0] == embedded["concurrency"]["runs"]["tag_concurrency_limits"][0]
+    runs, ours = read(name)["concurrency"]["runs"], embedded["concurrency"]["runs"]
+    limits, expected = runs["tag_concurrency_limits"], ours["tag_concurrency_limits"]
+    assert limits[0] == expected[0]
+    assert {limit["key"] for limit in limits} == {limit["key"] for limit in expected}
+    assert all(limit["limit"] < runs["max_concurrent_runs"] for limit in limits)
 
 
 def test_the_workspace_and_kubernetes_call_the_code_location_by_its_name() -> None:

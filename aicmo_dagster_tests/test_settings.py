@@ -1,12 +1,12 @@
 import stat
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 
 from aicmo_dagster.errors import AicmoError, BadInput
 from aicmo_dagster.settings import SECRETS, Dkim, Settings, host_name, load_settings
+from aicmo_dagster_tests.forked import processes
 
 OURS = [
     *("AICMO_HOME", "AICMO_DATABASE_URL", "AICMO_SMTP_URL", "AICMO_PUBLIC_URL"),
@@ -167,7 +167,7 @@ def secret_key_of(home: Path) -> bytes:
 
 def test_processes_that_race_for_the_secret_key_end_with_one(folder: Path) -> None:
     homes = [folder / str(number) for number in range(8)]
-    with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(4, mp_context=processes()) as pool:
         keys = [list(pool.map(secret_key_of, [home] * 8)) for home in homes]
 
     assert [len(set(found)) for found in keys] == [1] * len(homes)

@@ -1,29 +1,37 @@
 """Everything as `aicmo dev` serves it: Dagster's web UI in a real browser, the API over HTTP."""
 
 import json
-import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import psutil
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from aicmo_dagster.api.service import BASE
 from aicmo_dagster.cli.demo import SAMPLE
+from aicmo_dagster.defs.in_turn import RETRIES_TAG
 from aicmo_dagster.domain.schemas import STAGES
+from aicmo_dagster.stages.faults import RETRIES
+from aicmo_dagster_tests.cli.commands import aicmo_at, at_home
 from aicmo_dagster_tests.outcomes import SOURCE, outcomes_csv
 from aicmo_dagster_tests.samples import campaign_document
+
+pytestmark = pytest.mark.long
 
 AICMO = [sys.executable, "-c", "from aicmo_dagster.cli.main import main; main()"]
 CHROMIUM = shutil.which("chromium")
@@ -55,29 +63,22 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def environment(home: Path) -> dict[str, str]:
-    """Variables of commands that work in `home`."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("AICMO", "DAGSTER"))}
-    return {**kept, "AICMO_HOME": str(home)}
-
-
-@pytest.fixture(scope="module")
-def served(home: Path, environment: dict[str, str]) -> Iterator[Served]:
+def served(home: Path) -> Iterator[Served]:
     """All of it, with the sample campaign applied; everything stops at the end."""
-    apply = [*AICMO, "campaign", "apply", str(SAMPLE)]
-    subprocess.run(apply, env=environment, check=True, capture_output=True)
+    aicmo_at(home, "campaign", "apply", SAMPLE)
     port, api_port = _free_port(), _free_port()
     with (home / "dev.log").open("wb") as log:
-        dev = subprocess.Popen(
-            [*AICMO, "dev", "--port", port, "--api-port", api_port],
-            env=environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-        address = f"http://127.0.0.1:{port}"
-        _wait_until_served(dev, address, home / "dev.log")
+        with at_home(home):
+            dev = subprocess.Popen(
+                [*AICMO, "dev", "--port", port, "--api-port", api_port],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        found = Served(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{api_port}")
+        for address in (f"{found.ui}/server_info", f"{found.api}/health/live"):
+            _wait_until_served(dev, address, home / "dev.log")
         children = psutil.Process(dev.pid).children(recursive=True)
-        yield Served(address, f"http://127.0.0.1:{api_port}")
+        yield found
         dev.send_signal(signal.SIGTERM)
         time.sleep(0.2)
         dev.send_signal(signal.SIGTERM)
@@ -94,9 +95,15 @@ def browser() -> Iterator[Browser]:
         yield playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
 
 
+@pytest.fixture(scope="module")
+def visitor(browser: Browser) -> BrowserContext:
+    """One for the module, so that the web UI's scripts are fetched and compiled once."""
+    return browser.new_context(viewport={"width": 3400, "height": 900})
+
+
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    opened = browser.new_page(viewport={"width": 3400, "height": 900})
+def page(visitor: BrowserContext) -> Iterator[Page]:
+    opened = visitor.new_page()
     opened.set_default_timeout(PATIENCE)
     yield opened
     opened.close()
@@ -124,7 +131,7 @@ def test_a_partition_is_materialised_from_the_graph(
 
 
 def test_the_card_of_a_model_and_the_scores_are_shown_with_their_pictures(
-    served: Served, page: Page, home: Path, environment: dict[str, str], tmp_path: Path
+    served: Served, page: Page, home: Path, tmp_path: Path
 ) -> None:
     _apply_outcomes(home)
     for command in (
@@ -133,8 +140,7 @@ def test_the_card_of_a_model_and_the_scores_are_shown_with_their_pictures(
         ("model", "train", "learned"),
         ("run", "learned", "--from", "scored_leads", "--to", "scored_leads"),
     ):
-        arguments = [*AICMO, *map(str, command)]
-        subprocess.run(arguments, env=environment, check=True, capture_output=True)
+        _command(home, *command)
     for asset, titles in (
         ("score_model", ["Expected and observed share won", "Mean absolute contribution"]),
         ("scored_leads", ["Leads by score", "Leads by band"]),
@@ -149,12 +155,9 @@ def test_the_card_of_a_model_and_the_scores_are_shown_with_their_pictures(
             page.get_by_role("button", name="Close", exact=True).last.click()
 
 
-def test_a_run_is_started_watched_and_cancelled_over_the_api(
-    served: Served, environment: dict[str, str]
-) -> None:
-    create = [*AICMO, "token", "create", "--role", "operator", "--json"]
-    made = subprocess.run(create, env=environment, check=True, capture_output=True)
-    headers = {"Authorization": f"Bearer {json.loads(made.stdout)['token']}"}
+def test_a_run_is_started_watched_and_cancelled_over_the_api(served: Served, home: Path) -> None:
+    made = aicmo_at(home, "token", "create", "--role", "operator", "--json")
+    headers = {"Authorization": f"Bearer {json.loads(made)['token']}"}
     with httpx.Client(base_url=served.api + BASE, headers=headers, trust_env=False) as api:
         execute = f"/campaigns/{KEY}/execute"
         keyed = {"Idempotency-Key": "browser"}
@@ -174,6 +177,47 @@ def test_a_run_is_started_watched_and_cancelled_over_the_api(
         assert _ended(api, queued["run_id"])["state"] == "canceled"
         assert api.get("/health").json()["checks"]["scheduler"]["state"] == "pass"
         assert api.get("/health").json()["checks"]["dagster"]["state"] == "pass"
+
+
+def test_an_edited_cron_runs_and_a_fault_that_passes_is_shown_with_its_retry(
+    served: Served, page: Page, home: Path
+) -> None:
+    """The cron is a minute's; the fault is a table that is away for a while."""
+    made = _command(home, "token", "create", "--role", "operator", "--json")
+    headers = {"Authorization": f"Bearer {json.loads(made)['token']}"}
+    with httpx.Client(base_url=served.api + BASE, headers=headers, trust_env=False) as api:
+        with _table_away(home, "rejects"):
+            edited = api.post(f"/campaigns/{KEY}/schedule", json={"harvest": "* * * * *"})
+            assert edited.status_code == 200, edited.text
+            # One that was cancelled while it was queued may still have been started.
+            by_cron = urlencode(
+                {"q[0]": "job:lead_pipeline_job", "q[1]": f"tag:{RETRIES_TAG}={RETRIES}"}
+            )
+            page.goto(f"{served.ui}/runs?{by_cron}")
+            page.get_by_text("Started", exact=True).first.wait_for(timeout=2 * PATIENCE)
+            assert api.post(f"/campaigns/{KEY}/schedule", json={"harvest": None}).is_success
+            page.locator('a[href^="/runs/"]').first.click()
+            for told in ("may pass by itself", f"{KEY}: OperationalError in", "STEP_UP_FOR_RETRY"):
+                expect(page.get_by_text(told).first).to_be_visible(timeout=PATIENCE)
+        for told in ("STEP_RESTARTED", "RUN_SUCCESS"):
+            expect(page.get_by_text(told).first).to_be_visible(timeout=PATIENCE)
+
+
+def _command(home: Path, *arguments: object) -> str:
+    """What a command printed; in a thread, since the browser keeps an event loop in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(aicmo_at, home, *arguments).result()
+
+
+@contextmanager
+def _table_away(home: Path, table: str) -> Iterator[None]:
+    """Nobody finds the table meanwhile."""
+    with closing(sqlite3.connect(home / "aicmo.db", isolation_level=None)) as connection:
+        connection.execute(f"ALTER TABLE {table} RENAME TO away")
+        try:
+            yield
+        finally:
+            connection.execute(f"ALTER TABLE away RENAME TO {table}")
 
 
 def _started(api: httpx.Client, path: str, headers: dict[str, str]) -> Any:
@@ -232,7 +276,7 @@ def _free_port() -> str:
 def _wait_until_served(dev: subprocess.Popen[bytes], address: str, log: Path) -> None:
     while dev.poll() is None:
         try:
-            urllib.request.urlopen(f"{address}/server_info", timeout=5).close()
+            urllib.request.urlopen(address, timeout=5).close()
         except OSError:
             time.sleep(0.2)
         else:

@@ -5,6 +5,7 @@ Not here: the endpoints (`public` and one module a subject), or listening on a p
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 from ipaddress import ip_network
 
 from fastapi import APIRouter, FastAPI
@@ -42,6 +43,7 @@ from aicmo_dagster.api.rates import Rates
 from aicmo_dagster.api.recorder import Recorder
 from aicmo_dagster.api.runs import Runs
 from aicmo_dagster.api.service import BASE, Service, Uses
+from aicmo_dagster.api.shortcut import Shortcut
 from aicmo_dagster.api.targets import Targets
 from aicmo_dagster.errors import BadInput, Problem
 from aicmo_dagster.settings import Settings, load_settings
@@ -82,17 +84,25 @@ def create_app(settings: Settings) -> FastAPI:
         recorder.stop()
         workspace.database.close()
 
-    app = Described(title="AICMO", docs_url=None, redoc_url=None, lifespan=lifespan)
+    app = Described(
+        title="AICMO",
+        version=version("aicmo_dagster"),
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
     app.state.service = Service(workspace, uses, Rates(settings.api_rate))
     app.state.runs, app.state.kept = runs, kept
     app.state.gauges = Gauges(workspace.database)
-    app.include_router(service.router())
+    recipients = service.router()
+    app.include_router(recipients)
     for public in (hooks.router, health.live_router, metrics.router):
         app.include_router(public)
     app.include_router(rest_router())
     app.include_router(dashboard.router)
     app.include_router(files.router)
     add_problem_handlers(app)
+    app.add_middleware(Shortcut, routes=service.often(recipients))
     app.add_middleware(Guard)
     app.add_middleware(Observed)
     if settings.api_origins:

@@ -15,14 +15,11 @@ from aicmo_dagster.api.problems import Fault, Refusal, answers
 from aicmo_dagster.api.service import BASE, Now, Work
 from aicmo_dagster.domain.campaigns import CsvSource
 from aicmo_dagster.sources.campaign_files import check_sent_document
+from aicmo_dagster.stages import by_hand
 from aicmo_dagster.stages.workspace import Workspace
-from aicmo_dagster.store.audit import record_change
 from aicmo_dagster.store.campaigns import (
     StoredCampaign,
-    apply_campaign,
-    archive_campaign,
     list_campaigns,
-    load_campaign,
     lock_campaign,
 )
 
@@ -159,11 +156,8 @@ def archive(
     """The campaign runs no more and keeps its history; PUT with its document brings it back."""
 
     def stop(connection: sa.Connection) -> JSONResponse:
-        before = campaign_to_change(connection, key, if_match)
-        changed = archive_campaign(connection, key, now)
-        stored = load_campaign(connection, key)
-        if changed:
-            _record(connection, principal, "campaign.archive", before, stored, now)
+        campaign_to_change(connection, key, if_match)
+        stored = by_hand.archive(connection, key, who=principal.who, now=now)
         return answered(detail(stored), headers={"ETag": etag(stored)})
 
     return once.write(principal, stop)
@@ -199,34 +193,8 @@ def _applied(
     known = before.templates if before else {}
     campaign, templates = check_sent_document(document, WHERE, known, paths)
     folder = before.folder if before else work.settings.home
-    stored, _ = apply_campaign(connection, campaign, templates, folder, now)
-    if before is None or _facts(before) != _facts(stored):
-        _record(connection, principal, "campaign.apply", before, stored, now)
-    return stored
-
-
-def _record(
-    connection: sa.Connection,
-    principal: Principal,
-    action: str,
-    before: StoredCampaign | None,
-    after: StoredCampaign,
-    now: datetime,
-) -> None:
-    """The audit tells versions; their documents, which hold addresses, stay where they are."""
-    record_change(
-        connection,
-        principal.who,
-        action,
-        now,
-        campaign=after.campaign.campaign,
-        before=_facts(before) if before else None,
-        after=_facts(after),
-    )
-
-
-def _facts(stored: StoredCampaign) -> dict[str, Any]:
-    return {"version": stored.version, "state": stored.state, "digest": stored.digest}
+    who = principal.who
+    return by_hand.apply(connection, campaign, templates, folder, who=who, now=now)[0]
 
 
 def etag(stored: StoredCampaign) -> str:

@@ -16,8 +16,8 @@ from aicmo_dagster.api.paging import DEFAULT_PAGE, Cursor, Limit, Page, decode_c
 from aicmo_dagster.api.problems import answers
 from aicmo_dagster.api.service import Now, Work
 from aicmo_dagster.errors import NotFound
-from aicmo_dagster.store import escalations, handoffs
-from aicmo_dagster.store.audit import record_change
+from aicmo_dagster.stages import by_hand
+from aicmo_dagster.store import handoffs
 
 router = APIRouter(prefix="/campaigns/{key}/handoffs", tags=["handoffs"], responses=answers(404))
 
@@ -63,10 +63,10 @@ def acknowledge(key: str, lead: LeadId, principal: Operator, now: Now, once: Onc
     """The lead was taken up: nobody is reminded of it. The first to say so is kept."""
 
     def act(connection: sa.Connection) -> None:
-        handoffs.acknowledge(connection, key, lead, principal.who, now)
-        escalations.drop(connection, key, lead, now)
+        who = principal.who
+        by_hand.acknowledge(connection, key, lead, by=who, who=who, now=now)
 
-    return _change("handoff.acknowledge", key, lead, act, principal, once)
+    return _changed(key, lead, act, principal, once)
 
 
 @router.post("/{lead}/resend", response_model=HandoffLine)
@@ -74,36 +74,23 @@ def resend(key: str, lead: LeadId, principal: Operator, now: Now, once: Once) ->
     """The handoff is delivered again, under the same key."""
 
     def act(connection: sa.Connection) -> None:
-        handoffs.resend(connection, key, lead, now)
+        by_hand.resend(connection, key, lead, who=principal.who, now=now)
 
-    return _change("handoff.resend", key, lead, act, principal, once)
+    return _changed(key, lead, act, principal, once)
 
 
-def _change(
-    action: str,
+def _changed(
     key: str,
     lead: str,
     act: Callable[[sa.Connection], None],
     principal: Principal,
     once: Attempt,
 ) -> Response:
-    """`act` is done and on record; the answer is the handoff after it."""
+    """`act` is done; the answer is the handoff after it."""
 
     def work(connection: sa.Connection) -> JSONResponse:
-        before = _line(connection, key, lead)
         act(connection)
-        after = _line(connection, key, lead)
-        record_change(
-            connection,
-            principal.who,
-            action,
-            once.now,
-            campaign=key,
-            subject=lead,
-            before=_facts(before),
-            after=_facts(after),
-        )
-        return answered(after)
+        return answered(_line(connection, key, lead))
 
     return once.write(principal, work)
 
@@ -113,7 +100,3 @@ def _line(connection: sa.Connection, key: str, lead: str) -> HandoffLine:
     if row is None:
         raise NotFound(f"campaign {key!r} handed over no such lead")
     return HandoffLine(**row)
-
-
-def _facts(line: HandoffLine) -> dict[str, object]:
-    return line.model_dump(mode="json", include={"state", "attempts", "acknowledged_by"})

@@ -19,7 +19,6 @@ from aicmo_dagster.api.service import Now, Work
 from aicmo_dagster.stages.activity import activities
 from aicmo_dagster.stages.explain import explain_lead
 from aicmo_dagster.stages.overriding import decide, require_action
-from aicmo_dagster.store.audit import record_change
 from aicmo_dagster.store.lead_lists import Narrowed, lead_rows, list_leads
 from aicmo_dagster.store.leads import find_lead
 
@@ -182,11 +181,8 @@ def override(
     def act(connection: sa.Connection) -> JSONResponse:
         lead_id = find_lead(connection, key, lead)
         who = principal.who
-        count = decide(connection, key, lead_id, asked.action, asked.reason, who, now, asked.until)
-        after = {"action": asked.action, "until": asked.until and asked.until.isoformat()}
-        record_change(
-            connection, who, "lead.override", now, campaign=key, subject=lead_id, after=after
-        )
+        told = (asked.action, asked.reason, who, now, asked.until)
+        count = decide(connection, key, lead_id, *told, who=who)
         return answered(
             Overridden(lead_id=lead_id, action=asked.action, until=asked.until, withdrawn=count)
         )

@@ -14,9 +14,8 @@ from aicmo_dagster.api.leads import Reason
 from aicmo_dagster.api.once import Once, answered
 from aicmo_dagster.api.problems import answers
 from aicmo_dagster.api.service import Now, Work
-from aicmo_dagster.store.audit import record_change
-from aicmo_dagster.store.database import take_turn
-from aicmo_dagster.store.models import find_model, list_models, promote, promoted_model, roll_back
+from aicmo_dagster.stages import by_hand
+from aicmo_dagster.store.models import list_models
 
 router = APIRouter(prefix="/campaigns/{key}", tags=["models"], responses=answers(404))
 
@@ -83,11 +82,10 @@ def promote_(
     work.campaign(key)
 
     def act(connection: sa.Connection) -> JSONResponse:
-        take_turn(connection, f"models of {key}")
-        named = find_model(connection, key, version).version
-        before = _in_charge(connection, key)
-        promote(connection, key, named, reason=why.reason, decided_by=principal.who, now=now)
-        _record(connection, principal.who, "model.promote", key, (before, named), now)
+        who = principal.who
+        named = by_hand.promote(
+            connection, key, version, reason=why.reason, by=who, who=who, now=now
+        )
         return answered(InCharge(version=named))
 
     return once.write(principal, act)
@@ -99,28 +97,8 @@ def rollback(key: str, why: Why, principal: Operator, work: Work, now: Now, once
     work.campaign(key)
 
     def act(connection: sa.Connection) -> JSONResponse:
-        take_turn(connection, f"models of {key}")
-        undone, below = roll_back(
-            connection, key, reason=why.reason, decided_by=principal.who, now=now
-        )
-        _record(connection, principal.who, "model.rollback", key, (undone, below), now)
+        who = principal.who
+        _, below = by_hand.roll_back(connection, key, reason=why.reason, by=who, who=who, now=now)
         return answered(InCharge(version=below))
 
     return once.write(principal, act)
-
-
-def _in_charge(connection: sa.Connection, key: str) -> str | None:
-    model = promoted_model(connection, key)
-    return model.version if model else None
-
-
-def _record(
-    connection: sa.Connection,
-    who: str,
-    action: str,
-    key: str,
-    versions: tuple[str | None, str | None],
-    now: datetime,
-) -> None:
-    before, after = ({"version": version} for version in versions)
-    record_change(connection, who, action, now, campaign=key, before=before, after=after)

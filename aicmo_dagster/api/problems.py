@@ -158,9 +158,16 @@ def _unavailable(error: Exception) -> Refusal:
 def _faults(error: RequestValidationError) -> list[Fault]:
     """Place and rule of each fault, without the value, which may be anything."""
     return [
-        Fault(pointer=_printable(".".join(map(str, fault["loc"]))), detail=str(fault["msg"]))
+        Fault(pointer=_printable(".".join(map(str, fault["loc"]))), detail=_said(fault))
         for fault in error.errors()
     ]
+
+
+def _said(fault: Mapping[str, Any]) -> str:
+    """The rule; those of our own say what is expected."""
+    if fault["type"] == "value_error":
+        return f"expected {fault['ctx']['error']}"
+    return str(fault["msg"])
 
 
 def _fault(problem: Problem) -> Fault:

@@ -15,12 +15,15 @@ from typing import Annotated, Any
 import sqlalchemy as sa
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.routing import APIRoute
 from python_multipart.exceptions import FormParserError
 from starlette.formparsers import FormParser, MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
+from starlette.routing import BaseRoute
 
 from aicmo_dagster.api import pages
 from aicmo_dagster.api.recorder import Recorder
+from aicmo_dagster.api.shortcut import Answer
 from aicmo_dagster.api.targets import Targets, Unavailable
 from aicmo_dagster.domain.clients import address, agent
 from aicmo_dagster.domain.links import (
@@ -40,7 +43,9 @@ LARGEST_FORM = 16_384
 PATIENCE_SECONDS = 3.0
 """How long an objection waits for the database before it is kept on disk instead."""
 
-_PREFETCHES = ("purpose", "sec-purpose", "x-purpose", "x-moz")
+PIXEL_PATH, CLICK_PATH = "/t/o/{token}", "/t/c/{token}"
+
+_PREFETCHES = (b"purpose", b"sec-purpose", b"x-purpose", b"x-moz")
 _PIXEL_HEADERS = {"Cache-Control": "no-cache, no-store, max-age=0, must-revalidate, private"}
 _REDIRECT_HEADERS = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 
@@ -59,10 +64,16 @@ class PublicService:
         default_factory=lambda: ThreadPoolExecutor(4, thread_name_prefix="unsubscribe")
     )
 
+    def often(self, router: APIRouter) -> dict[str, tuple[BaseRoute, Answer]]:
+        """What `Shortcut` answers: opens and clicks, as routes of `router`."""
+        routes = {route.path: route for route in router.routes if isinstance(route, APIRoute)}
+        answers = {PIXEL_PATH: self.opened, CLICK_PATH: self.clicked}
+        return {path.removesuffix("{token}"): (routes[path], at) for path, at in answers.items()}
+
     def router(self) -> APIRouter:
         """The endpoints."""
         router = APIRouter(tags=["public"], default_response_class=Response)
-        pixel, click, page = "/t/o/{token}", "/t/c/{token}", "/u/{token}"
+        pixel, click, page = PIXEL_PATH, CLICK_PATH, "/u/{token}"
         add = router.add_api_route
         for path, answer in ((pixel, self.opened), (click, self.clicked), (page, self.asked)):
             add(path, answer, methods=["HEAD"], include_in_schema=False)
@@ -77,7 +88,7 @@ class PublicService:
         """An image, whatever the token: a proxy keeps a failure for long."""
         place = read_open_token(self.key, token)
         if place:
-            await self.recorder.record(_event(request, OPEN, place))
+            await self.recorder.keep(_event(request, OPEN, place))
         return Response(pages.PIXEL, media_type="image/gif", headers=_PIXEL_HEADERS)
 
     async def clicked(self, request: Request, token: Token) -> Response:
@@ -85,15 +96,13 @@ class PublicService:
         place = read_click_token(self.key, token)
         if place is None:
             return _page(pages.unknown(), 404)
-        url, _ = await asyncio.gather(
-            self.targets.find(place.campaign, str(place.link)),
-            self.recorder.record(_event(request, CLICK, place)),
-            return_exceptions=True,
-        )
-        if isinstance(url, Unavailable):
+        kept = self.recorder.keep(_event(request, CLICK, place))
+        try:
+            url = await self.targets.find(place.campaign, str(place.link))
+        except Unavailable:
             return _page(pages.later(), 503)
-        if isinstance(url, BaseException):
-            raise url
+        finally:
+            await kept
         if url is None:
             return _page(pages.unknown(), 404)
         return RedirectResponse(url, 302, headers=_REDIRECT_HEADERS)
@@ -103,7 +112,7 @@ class PublicService:
         place = read_unsubscribe_token(self.key, token)
         if place is None:
             return _page(pages.unknown(), 404)
-        await self.recorder.record(_event(request, LOOK, place))
+        await self.recorder.keep(_event(request, LOOK, place))
         return _page(pages.ask(token), 200)
 
     async def objected(self, request: Request, token: Token) -> Response:
@@ -113,7 +122,7 @@ class PublicService:
             return _page(pages.unknown(), 404)
         scope = await _scope(request)
         event = _event(request, UNSUBSCRIBE, place) | {"scope": scope}
-        if await self._object(place, scope) or await self.recorder.record(event):
+        if await self._object(place, scope) or await self.recorder.keep(event):
             return _page(pages.done(scope == "everything"), 200)
         return _page(pages.later(), 503)
 
@@ -144,8 +153,8 @@ def _answers(kind: str, *statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def _event(request: Request, kind: str, place: Place) -> Record:
-    headers = request.headers
-    early = any(headers.get(name, "").lower().startswith("pre") for name in _PREFETCHES)
+    headers: dict[bytes, bytes] = dict(request.scope["headers"])
+    early = any(headers.get(name, b"").lower().startswith(b"pre") for name in _PREFETCHES)
     return {
         "campaign": place.campaign,
         "lead_id": place.lead_id,
@@ -155,7 +164,7 @@ def _event(request: Request, kind: str, place: Place) -> Record:
         "happened_at": datetime.now(UTC).isoformat(),
         "key": f"{kind}:{secrets.token_hex(12)}",
         "method": "PREFETCH" if early else request.method,
-        "agent": agent(headers.get("user-agent")),
+        "agent": agent(headers.get(b"user-agent", b"").decode("latin-1")),
         "client": address(request.client.host if request.client else None),
     }
 

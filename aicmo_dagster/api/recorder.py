@@ -20,6 +20,9 @@ from aicmo_dagster.store.spool import Record, Writer
 CLOSE_SECONDS = 0.3
 """How long a segment is open at most before its events go on to the database."""
 
+GATHER_SECONDS = 0.002
+"""How long events gather where several came at once before, so that more of them share an fsync."""
+
 REPLAY_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 10.0
 _MOST_AT_ONCE = 2_000
@@ -53,19 +56,20 @@ class Recorder:
         self._ended.set()
         self._threads[1].join()
 
-    async def record(self, event: Record) -> bool:
+    def keep(self, event: Record) -> "asyncio.Future[bool]":
         """Whether `event` is on disk; if not, the disk does not take it and the log says so."""
         loop = asyncio.get_running_loop()
         kept: asyncio.Future[bool] = loop.create_future()
         self._waiting.put((event, loop, kept))
-        return await kept
+        return kept
 
     def _write(self) -> None:
         writer = Writer(self._workspace.settings.spool)
         opened = time.monotonic()
+        batch: list[_Waiting] = []
         ended = False
         while not ended:
-            batch, ended = self._batch()
+            batch, ended = self._batch(GATHER_SECONDS if len(batch) > 1 else 0)
             if batch:
                 self._append(writer, batch)
             if not batch or time.monotonic() - opened > CLOSE_SECONDS:
@@ -73,11 +77,13 @@ class Recorder:
                 opened = time.monotonic()
         writer.close()
 
-    def _batch(self) -> tuple[list[_Waiting], bool]:
+    def _batch(self, gather: float) -> tuple[list[_Waiting], bool]:
         """What is waiting, after a short wait for the first, and whether it was the last."""
         batch: list[_Waiting] = []
         try:
             found = self._waiting.get(timeout=CLOSE_SECONDS)
+            if gather:
+                time.sleep(gather)
             while found is not None and len(batch) < _MOST_AT_ONCE:
                 batch.append(found)
                 found = self._waiting.get_nowait()

@@ -18,12 +18,12 @@ from aicmo_dagster.api.paging import DEFAULT_PAGE, Cursor, Limit, Page, decode_c
 from aicmo_dagster.api.problems import Fault, Refusal, answers
 from aicmo_dagster.api.service import Now, Work
 from aicmo_dagster.domain.tokens import suppression_key, valid_address
+from aicmo_dagster.stages import by_hand
 from aicmo_dagster.stages.erase import erase
 from aicmo_dagster.store.audit import record_change
 from aicmo_dagster.store.suppressions import (
     ERASED,
     list_suppressions,
-    suppress,
     withdraw_suppression,
 )
 
@@ -108,11 +108,8 @@ def add(asked: Suppress, principal: Operator, work: Work, now: Now, once: Once) 
     kind, key = suppression_key(work.settings.secret_key(), asked.target, "target")
 
     def act(connection: sa.Connection) -> JSONResponse:
-        new = suppress(connection, kind, key, asked.reason, principal.who, now)
-        if new:
-            after = {"kind": kind}
-            who = principal.who
-            record_change(connection, who, "suppression.add", now, subject=key, after=after)
+        who = principal.who
+        new = by_hand.suppress(connection, kind, key, reason=asked.reason, by=who, who=who, now=now)
         return answered(SuppressedNow(kind=kind, key=key, new=new))
 
     return once.write(principal, act)
@@ -138,10 +135,7 @@ def forget(asked: Erase, principal: Admin, work: Work, now: Now, once: Once) -> 
         raise Refusal(422, "what was sent is not in order", errors=[fault])
 
     def act() -> JSONResponse:
-        done = erase(work, asked.address, principal.who, now)
-        with work.database.write() as connection:
-            after = {"campaigns": done.campaigns, "removed": done.removed}
-            record_change(connection, principal.who, "person.erase", now, after=after)
+        done = erase(work, asked.address, principal.who, now, who=principal.who)
         return answered(
             Erased(campaigns=done.campaigns, removed=done.removed, handed_to=list(done.handed_to))
         )

@@ -71,6 +71,12 @@ class WebhookDetail(BaseModel):
     updated_at: datetime
 
 
+class WebhookList(BaseModel):
+    """The webhooks; there are few, so they come in one page."""
+
+    items: list[WebhookDetail]
+
+
 class WebhookCreated(WebhookDetail):
     """A new webhook, with what its events are signed with (Standard Webhooks)."""
 
@@ -98,11 +104,11 @@ class DeliveryLine(BaseModel):
 
 
 @router.get("")
-def list_(principal: Admin, work: Work) -> list[WebhookDetail]:
+def list_(principal: Admin, work: Work) -> WebhookList:
     """All webhooks within the token's limit, the oldest first."""
     with work.database.read() as connection:
         found = webhooks.list_webhooks(connection)
-    return [_detail(hook) for hook in found if _reaches(principal, hook)]
+    return WebhookList(items=[_detail(hook) for hook in found if _reaches(principal, hook)])
 
 
 @router.post("", status_code=201)

@@ -9,18 +9,20 @@ from rich.console import Console
 from rich.table import Table
 
 from aicmo_dagster.cli.lifecycle import migrate, pause, resume
+from aicmo_dagster.cli.operator import operator
 from aicmo_dagster.defs.partitions import register_campaign
 from aicmo_dagster.defs.runs import open_instance
 from aicmo_dagster.errors import AicmoError, BadInput, Problem
 from aicmo_dagster.mail.dns import Dns
 from aicmo_dagster.settings import Settings, load_settings
 from aicmo_dagster.sources.campaign_files import CampaignFile, read_campaign_file
+from aicmo_dagster.stages import by_hand
 from aicmo_dagster.stages.freshness import span
 from aicmo_dagster.stages.rehearsal import fault_texts, rehearse_file
 from aicmo_dagster.stages.status import JobStatus, Status, scheduled_jobs, status
 from aicmo_dagster.stages.summary import dispositions
 from aicmo_dagster.stages.workspace import Workspace, open_workspace
-from aicmo_dagster.store.campaigns import apply_campaign, archive_campaign, list_campaigns
+from aicmo_dagster.store.campaigns import list_campaigns
 
 FILES = click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 
@@ -111,7 +113,7 @@ def show(key: str, as_json: bool) -> None:
 def archive(key: str) -> None:
     """Stop a campaign for good; its history, and its Dagster partition, stay."""
     with open_workspace(load_settings()) as workspace, workspace.database.write() as connection:
-        archive_campaign(connection, key, datetime.now(UTC))
+        by_hand.archive(connection, key, who=operator(), now=datetime.now(UTC))
     click.echo(f"{key}: archived; 'aicmo campaign apply' with its document brings it back")
 
 
@@ -146,8 +148,13 @@ def _print_schedule(jobs: list[JobStatus]) -> None:
 def apply_document(workspace: Workspace, document: CampaignFile) -> str:
     """Stores `document` and says what that changed."""
     with workspace.database.write() as connection:
-        stored, changed = apply_campaign(
-            connection, document.campaign, document.templates, document.folder, datetime.now(UTC)
+        stored, changed = by_hand.apply(
+            connection,
+            document.campaign,
+            document.templates,
+            document.folder,
+            who=operator(),
+            now=datetime.now(UTC),
         )
     key = document.campaign.campaign
     return f"{key} is at version {stored.version}" + ("" if changed else ", unchanged")

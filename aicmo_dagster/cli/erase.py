@@ -6,6 +6,7 @@ from getpass import getuser
 
 import click
 
+from aicmo_dagster.cli.operator import operator
 from aicmo_dagster.domain.tokens import valid_address
 from aicmo_dagster.errors import BadInput, Problem
 from aicmo_dagster.settings import load_settings
@@ -15,14 +16,14 @@ from aicmo_dagster.stages.workspace import open_workspace
 
 @click.command()
 @click.argument("address")
-@click.option("--by", "who", default=getuser, show_default="you", help="Who decides.")
+@click.option("--by", default=getuser, show_default="you", help="Who decides.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def erase(address: str, who: str, as_json: bool) -> None:
+def erase(address: str, by: str, as_json: bool) -> None:
     """Remove the person at ADDRESS from every campaign; only a keyed hash stays, to suppress it."""
     if not valid_address(address):
         raise BadInput(Problem("ADDRESS", "", "something else", "an e-mail address"))
     with open_workspace(load_settings()) as workspace:
-        done = erase_person(workspace, address, who, datetime.now(UTC))
+        done = erase_person(workspace, address, by, datetime.now(UTC), who=operator())
     if as_json:
         click.echo(json.dumps(vars(done)))
         return

@@ -1,6 +1,7 @@
 """`aicmo export`: a stage's frame as a file."""
 
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import click
 from aicmo_dagster.domain.schemas import STAGES
 from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.settings import load_settings
+from aicmo_dagster.sources.remote_files import put
 from aicmo_dagster.stages.export import Format, exported
 from aicmo_dagster.stages.workspace import open_workspace
 
@@ -23,10 +25,8 @@ from aicmo_dagster.stages.workspace import open_workspace
     default="csv",
     show_default=True,
 )
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="The file; else standard output."
-)
-def export(key: str, asset: str, kind: Format, output: Path | None) -> None:
+@click.option("-o", "--output", help="The file, or its URL; else standard output.")
+def export(key: str, asset: str, kind: Format, output: str | None) -> None:
     """Write ASSET of campaign KEY as CSV, Parquet or JSON Lines."""
     if kind == "parquet" and output is None:
         raise AicmoError("parquet is not text: name a file with --output")
@@ -41,12 +41,16 @@ def export(key: str, asset: str, kind: Format, output: Path | None) -> None:
             raise AicmoError(f"{output}: cannot be written ({error.strerror or error})") from error
 
 
-def _write(parts: Iterator[bytes], output: Path | None) -> None:
+def _write(parts: Iterator[bytes], output: str | None) -> None:
     if output is None:
         for part in parts:
             sys.stdout.buffer.write(part)
         sys.stdout.flush()
-        return
-    with output.open("wb") as file:
-        for part in parts:
-            file.write(part)
+    elif "://" in output:
+        with tempfile.NamedTemporaryFile(prefix="aicmo-") as file:
+            file.writelines(parts)
+            file.flush()
+            put(Path(file.name), output, "--output")
+    else:
+        with Path(output).open("wb") as local:
+            local.writelines(parts)

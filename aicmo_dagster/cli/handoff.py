@@ -6,8 +6,9 @@ from getpass import getuser
 
 import click
 
+from aicmo_dagster.cli.operator import operator
 from aicmo_dagster.settings import load_settings
-from aicmo_dagster.stages import escalate
+from aicmo_dagster.stages import by_hand
 from aicmo_dagster.stages.workspace import Workspace, open_workspace
 from aicmo_dagster.store import handoffs
 from aicmo_dagster.store.leads import find_lead
@@ -47,31 +48,31 @@ def resend(key: str, lead: str) -> None:
     """Deliver the handoff of LEAD again, under the same key."""
     with open_workspace(load_settings()) as workspace, workspace.database.write() as connection:
         lead_id = find_lead(connection, key, lead)
-        handoffs.resend(connection, key, lead_id, datetime.now(UTC))
+        by_hand.resend(connection, key, lead_id, who=operator(), now=datetime.now(UTC))
     click.echo(f"{lead_id}: due now")
 
 
 @handoff.command()
 @click.argument("key")
 @click.argument("lead")
-@click.option("--by", "who", default=getuser, show_default="you", help="Who has taken it up.")
-def acknowledge(key: str, lead: str, who: str) -> None:
+@click.option("--by", default=getuser, show_default="you", help="Who has taken it up.")
+def acknowledge(key: str, lead: str, by: str) -> None:
     """Say that LEAD was taken up, so that nobody is reminded of it."""
     with open_workspace(load_settings()) as workspace:
         with workspace.database.read() as connection:
             lead_id = find_lead(connection, key, lead)
-        _acknowledge(workspace, key, lead_id, who)
+        _acknowledge(workspace, key, lead_id, by)
 
 
 @handoff.command()
 @click.argument("handoff_id", metavar="ID")
-@click.option("--by", "who", default=getuser, show_default="you", help="Who has taken it up.")
-def ack(handoff_id: str, who: str) -> None:
+@click.option("--by", default=getuser, show_default="you", help="Who has taken it up.")
+def ack(handoff_id: str, by: str) -> None:
     """Say that the handoff ID was taken up: the id that its webhook and its reminders carry."""
     with open_workspace(load_settings()) as workspace:
         with workspace.database.read() as connection:
             key, lead_id = handoffs.find_handoff(connection, handoff_id)
-        _acknowledge(workspace, key, lead_id, who)
+        _acknowledge(workspace, key, lead_id, by)
 
 
 @handoff.command()
@@ -80,6 +81,9 @@ def secret() -> None:
     click.echo(load_settings().webhook_secret())
 
 
-def _acknowledge(workspace: Workspace, key: str, lead_id: str, who: str) -> None:
-    first = escalate.acknowledge(workspace, key, lead_id, by=who, now=datetime.now(UTC))
+def _acknowledge(workspace: Workspace, key: str, lead_id: str, by: str) -> None:
+    with workspace.database.write(durable=True) as connection:
+        first = by_hand.acknowledge(
+            connection, key, lead_id, by=by, who=operator(), now=datetime.now(UTC)
+        )
     click.echo(f"{lead_id}: {'taken up' if first else 'was taken up before'}")

@@ -6,12 +6,13 @@ from getpass import getuser
 
 import click
 
+from aicmo_dagster.cli.operator import operator
 from aicmo_dagster.domain.scoring.explanation import Explanation
 from aicmo_dagster.domain.tokens import suppression_key
 from aicmo_dagster.settings import load_settings
+from aicmo_dagster.stages import by_hand
 from aicmo_dagster.stages.explain import Account, explain_lead
 from aicmo_dagster.stages.workspace import open_workspace
-from aicmo_dagster.store.suppressions import suppress as store_suppression
 
 FAMILY_NAMES = {"data_quality": "how much is known", "custom": "the campaign's own columns"}
 """Of families whose own name says too little."""
@@ -34,13 +35,14 @@ def explain(key: str, lead: str, as_json: bool) -> None:
 @click.command()
 @click.argument("target")
 @click.option("--reason", default="by hand", show_default=True, help="Why.")
-@click.option("--by", "who", default=getuser, show_default="you", help="Who decides.")
-def suppress(target: str, reason: str, who: str) -> None:
+@click.option("--by", default=getuser, show_default="you", help="Who decides.")
+def suppress(target: str, reason: str, by: str) -> None:
     """Never write to TARGET again, an address or a whole domain, in any campaign."""
     settings = load_settings()
     kind, key = suppression_key(settings.secret_key(), target, "TARGET")
     with open_workspace(settings) as workspace, workspace.database.write() as connection:
-        new = store_suppression(connection, kind, key, reason, who, datetime.now(UTC))
+        now = datetime.now(UTC)
+        new = by_hand.suppress(connection, kind, key, reason=reason, by=by, who=operator(), now=now)
     click.echo(f"{kind} suppressed" if new else f"{kind} was suppressed already")
 
 

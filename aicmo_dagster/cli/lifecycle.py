@@ -11,13 +11,14 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from aicmo_dagster.cli.operator import operator
 from aicmo_dagster.domain.nurture.lifecycle import MODES, Mode
 from aicmo_dagster.settings import load_settings
 from aicmo_dagster.stages import lifecycle
 from aicmo_dagster.stages.workspace import open_workspace
 
 SEQUENCE = click.option("--sequence", help="One sequence of it only.")
-BY = click.option("--by", "who", default=getuser, show_default="you", help="Who decides.")
+BY = click.option("--by", default=getuser, show_default="you", help="Who decides.")
 MODE = click.option(
     "--mode",
     type=click.Choice(MODES),
@@ -30,11 +31,13 @@ MODE = click.option(
 @SEQUENCE
 @click.option("--reason", required=True, help="Why, for everyone who asks later.")
 @BY
-def pause(key: str, sequence: str | None, reason: str, who: str) -> None:
+def pause(key: str, sequence: str | None, reason: str, by: str) -> None:
     """Hold all mail of campaign KEY, or of one sequence, until it is resumed."""
     with open_workspace(load_settings()) as workspace:
         now = datetime.now(UTC)
-        new = lifecycle.pause(workspace, key, reason=reason, by=who, now=now, sequence=sequence)
+        new = lifecycle.pause(
+            workspace, key, reason=reason, by=by, who=operator(), now=now, sequence=sequence
+        )
     click.echo(f"{_what(key, sequence)}: {'paused' if new else 'was paused before'}")
 
 
@@ -43,13 +46,15 @@ def pause(key: str, sequence: str | None, reason: str, who: str) -> None:
 @SEQUENCE
 @MODE
 @BY
-def resume(key: str, sequence: str | None, mode: Mode | None, who: str) -> None:
+def resume(key: str, sequence: str | None, mode: Mode | None, by: str) -> None:
     """Let campaign KEY, or one sequence, go on; without --mode, show what each would do."""
     with open_workspace(load_settings()) as workspace:
         now = datetime.now(UTC)
         show_modes(lifecycle.preview_resume(workspace, key, now=now, sequence=sequence), mode)
         if mode:
-            changed = lifecycle.resume(workspace, key, mode, by=who, now=now, sequence=sequence)
+            changed = lifecycle.resume(
+                workspace, key, mode, by=by, who=operator(), now=now, sequence=sequence
+            )
             click.echo(f"{_what(key, sequence)}: resumed, {changed} sends changed")
 
 
@@ -63,7 +68,7 @@ def migrate(key: str, version: int | None, yes: bool) -> None:
         workspace.campaign(key)
         _show_migration(lifecycle.preview_migration(workspace, key, version))
         if yes:
-            moved = lifecycle.migrate(workspace, key, datetime.now(UTC), version)
+            moved = lifecycle.migrate(workspace, key, datetime.now(UTC), version, who=operator())
             click.echo(f"{key}: {moved} leads moved")
         else:
             click.echo("nothing was changed; --yes moves them")

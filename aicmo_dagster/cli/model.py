@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from aicmo_dagster.cli.operator import operator
 from aicmo_dagster.cli.rehearse import print_comparison
 from aicmo_dagster.definitions import defs
 from aicmo_dagster.defs.models import train_campaign
@@ -17,22 +18,15 @@ from aicmo_dagster.defs.partitions import register_campaign
 from aicmo_dagster.defs.runs import open_instance
 from aicmo_dagster.errors import RunFailed
 from aicmo_dagster.settings import load_settings
+from aicmo_dagster.stages import by_hand
 from aicmo_dagster.stages.score import compare_scores
 from aicmo_dagster.stages.workspace import open_workspace
-from aicmo_dagster.store.database import take_turn
-from aicmo_dagster.store.models import (
-    StoredModel,
-    changes,
-    find_model,
-    list_models,
-    promote,
-    roll_back,
-)
+from aicmo_dagster.store.models import StoredModel, changes, list_models
 
 KEY = click.argument("key")
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 WHY = click.option("--reason", required=True, help="Why, for everyone who asks later.")
-WHO = click.option("--by", "who", default=getuser, show_default="you", help="Who decides.")
+WHO = click.option("--by", default=getuser, show_default="you", help="Who decides.")
 
 
 @click.group()
@@ -108,14 +102,15 @@ def compare(key: str, version: str, as_json: bool) -> None:
 @click.argument("version")
 @WHY
 @WHO
-def promote_(key: str, version: str, reason: str, who: str) -> None:
+def promote_(key: str, version: str, reason: str, by: str) -> None:
     """Put model VERSION in charge of campaign KEY, whatever its gate said."""
     with open_workspace(load_settings()) as workspace:
         workspace.campaign(key)
         with workspace.database.write() as connection:
-            take_turn(connection, f"models of {key}")
-            named = find_model(connection, key, version).version
-            promote(connection, key, named, reason=reason, decided_by=who, now=datetime.now(UTC))
+            now = datetime.now(UTC)
+            named = by_hand.promote(
+                connection, key, version, reason=reason, by=by, who=operator(), now=now
+            )
     click.echo(f"{named} is in charge of {key}; 'aicmo run {key} --from scored_leads' scores anew")
 
 
@@ -123,14 +118,13 @@ def promote_(key: str, version: str, reason: str, who: str) -> None:
 @KEY
 @WHY
 @WHO
-def rollback(key: str, reason: str, who: str) -> None:
+def rollback(key: str, reason: str, by: str) -> None:
     """Undo the latest promotion of campaign KEY: the model before it is in charge again."""
     with open_workspace(load_settings()) as workspace:
         workspace.campaign(key)
         with workspace.database.write() as connection:
-            take_turn(connection, f"models of {key}")
-            undone, now_in_charge = roll_back(
-                connection, key, reason=reason, decided_by=who, now=datetime.now(UTC)
+            undone, now_in_charge = by_hand.roll_back(
+                connection, key, reason=reason, by=by, who=operator(), now=datetime.now(UTC)
             )
     named = now_in_charge or "the scorecard"
     click.echo(f"{undone} is retired, {named} is in charge of {key}")

@@ -7,6 +7,7 @@ from getpass import getuser
 import click
 
 from aicmo_dagster.cli.lifecycle import MODE, show_modes
+from aicmo_dagster.cli.operator import operator
 from aicmo_dagster.domain.nurture.lifecycle import Mode
 from aicmo_dagster.errors import BadInput, Problem
 from aicmo_dagster.settings import load_settings
@@ -22,11 +23,11 @@ from aicmo_dagster.store.overrides import list_overrides
 @click.argument("lead")
 @click.argument("action")
 @click.option("--reason", required=True, help="Why, for everyone who asks later.")
-@click.option("--by", "who", default=getuser, show_default="you", help="Who decides.")
+@click.option("--by", default=getuser, show_default="you", help="Who decides.")
 @click.option("--until", default="", help="When it ends (ISO 8601 with an offset); else never.")
 @MODE
 def override(
-    key: str, lead: str, action: str, reason: str, who: str, until: str, mode: Mode | None
+    key: str, lead: str, action: str, reason: str, by: str, until: str, mode: Mode | None
 ) -> None:
     """Decide about LEAD by hand; it outlives every re-run, until it ends or is withdrawn.
 
@@ -41,11 +42,11 @@ def override(
         campaign = workspace.campaign(key).campaign
         require_action(campaign, action, "ACTION")
         if mode:
-            _resume(workspace, key, lead, action, reason, who, mode, now)
+            _resume(workspace, key, lead, action, reason, by, mode, now)
             return
         with workspace.database.write() as connection:
             lead_id = find_lead(connection, key, lead)
-            count = decide(connection, key, lead_id, action, reason, who, now, ends)
+            count = decide(connection, key, lead_id, action, reason, by, now, ends, who=operator())
     done = action if count is None else f"{count} withdrawn"
     click.echo(f"{lead_id}: {done}, from the next run on")
 
@@ -77,7 +78,7 @@ def _resume(
     lead: str,
     action: str,
     reason: str,
-    who: str,
+    by: str,
     mode: Mode,
     now: datetime,
 ) -> None:
@@ -87,7 +88,9 @@ def _resume(
     with workspace.database.read() as connection:
         lead_id = find_lead(connection, key, lead)
     show_modes(lifecycle.preview_resume(workspace, key, now=now, lead_id=lead_id), mode)
-    changed = lifecycle.resume_lead(workspace, key, lead_id, mode, reason=reason, by=who, now=now)
+    changed = lifecycle.resume_lead(
+        workspace, key, lead_id, mode, reason=reason, by=by, who=operator(), now=now
+    )
     click.echo(f"{lead_id}: resumed, {changed} sends changed")
 
 

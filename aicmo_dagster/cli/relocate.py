@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import click
 
+from aicmo_dagster.cli.operator import operator
 from aicmo_dagster.defs.partitions import add_partitions
 from aicmo_dagster.defs.runs import open_instance
 from aicmo_dagster.errors import BadInput, Problem
@@ -47,7 +48,7 @@ def restored(lost_at: str, as_json: bool) -> None:
     now = datetime.now(UTC)
     last = _instant(lost_at) if lost_at else now
     with open_workspace(load_settings()) as workspace:
-        doubtful = go_on_from_backup(workspace, last, now)
+        doubtful = go_on_from_backup(workspace, last, who=operator(), now=now)
     if as_json:
         click.echo(json.dumps({"unknown": doubtful}))
         return

@@ -3,12 +3,12 @@
 import json
 import re
 from datetime import UTC, datetime, timedelta
-from getpass import getuser
 
 import click
 from rich.console import Console
 from rich.table import Table
 
+from aicmo_dagster.cli.operator import operator
 from aicmo_dagster.errors import BadInput, Problem
 from aicmo_dagster.settings import load_settings
 from aicmo_dagster.stages.workspace import open_workspace
@@ -40,7 +40,7 @@ def create(role: Role, keys: tuple[str, ...], expires_days: int | None, as_json:
     for key in keys:
         if not re.fullmatch(r"[a-z0-9-]{1,64}", key):
             raise BadInput(Problem("--campaign", "", repr(key), "a campaign's key"))
-    now, who = datetime.now(UTC), f"cli:{getuser()}"
+    now, who = datetime.now(UTC), operator()
     ends = now + timedelta(days=expires_days) if expires_days else None
     with open_workspace(load_settings()) as workspace, workspace.database.write() as connection:
         made, text = create_token(connection, role, keys or None, who, now, ends)
@@ -80,7 +80,7 @@ def list_(as_json: bool) -> None:
 @AS_JSON
 def revoke(token_id: str, as_json: bool) -> None:
     """Make token ID, and every JWT made from it, open nothing any more."""
-    now, who = datetime.now(UTC), f"cli:{getuser()}"
+    now, who = datetime.now(UTC), operator()
     with open_workspace(load_settings()) as workspace, workspace.database.write() as connection:
         new = revoke_token(connection, token_id, now)
         if new:

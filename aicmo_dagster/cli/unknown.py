@@ -6,6 +6,7 @@ from getpass import getuser
 
 import click
 
+from aicmo_dagster.cli.operator import operator
 from aicmo_dagster.settings import load_settings
 from aicmo_dagster.stages.doubtful import resolve as resolve_send
 from aicmo_dagster.stages.workspace import open_workspace
@@ -43,12 +44,18 @@ def list_(key: str | None, as_json: bool) -> None:
 @click.argument("message_id", metavar="MESSAGE-ID")
 @click.argument("outcome", type=click.Choice(["sent", "not-sent"]))
 @click.option("--reason", required=True, help="How that is known, for everyone who asks later.")
-@click.option("--by", "who", default=getuser, show_default="you", help="Who says so.")
-def resolve(message_id: str, outcome: str, reason: str, who: str) -> None:
+@click.option("--by", default=getuser, show_default="you", help="Who says so.")
+def resolve(message_id: str, outcome: str, reason: str, by: str) -> None:
     """Say what became of MESSAGE-ID; one that was not sent is due again."""
     sent = outcome == "sent"
     with open_workspace(load_settings()) as workspace:
         key, lead_id, step = resolve_send(
-            workspace, message_id, sent=sent, reason=reason, by=who, now=datetime.now(UTC)
+            workspace,
+            message_id,
+            sent=sent,
+            reason=reason,
+            by=by,
+            who=operator(),
+            now=datetime.now(UTC),
         )
     click.echo(f"{key} {lead_id} {step}: {'sent' if sent else 'due again'}")

@@ -117,14 +117,13 @@ def run_stage(
     run right here, and only then the step fails.
     """
     stage = context.asset_key.to_user_string()
-    run_id = context.run.run_id
     work = partial(stage_work, workspace=workspace, clock=clock)
-    done, failures = run_campaigns(work(stage), context.partition_keys, workspace, run_id)
+    done, failures = run_campaigns(work(stage), context.partition_keys, workspace, context)
     if not failures:
         return told(context, done)
     log_done(context, stage, done)
     for later in _later_stages(context, stage):
-        done, failed_later = run_campaigns(work(later), list(done), workspace, run_id)
+        done, failed_later = run_campaigns(work(later), list(done), workspace, context)
         log_done(context, later, done)
         failures |= failed_later
     raise failure_of(failures, context) from None

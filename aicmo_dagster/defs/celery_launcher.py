@@ -11,7 +11,7 @@ from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
 from dagster_celery.launcher import CeleryRunLauncher
 from dagster_celery.tags import DAGSTER_CELERY_TASK_ID_TAG
 
-PING_SECONDS = (1.0, 2.0, 4.0)
+PING_SECONDS = (1.0, 3.0)
 """How long a worker is waited for, again and again, before it is taken to be gone."""
 
 
@@ -39,6 +39,16 @@ class WatchingCeleryRunLauncher(CeleryRunLauncher):
         if task.state == "STARTED" and not self._answers(task.info):
             return CheckRunHealthResult(WorkerStatus.FAILED, "The worker does not answer.")
         return super().check_run_worker_health(run)
+
+    def is_lost(self, run: dg.DagsterRun) -> bool:
+        """Whether a worker took the run and is gone, be it before the run began.
+
+        Dagster's own monitoring asks nothing of a run that is starting, and so could not tell one
+        that waits at the broker from one that was lost on its way.
+        """
+        task_id = run.tags.get(DAGSTER_CELERY_TASK_ID_TAG)
+        task = self.celery.AsyncResult(task_id) if task_id else None
+        return task is not None and task.state == "STARTED" and not self._answers(task.info)
 
     def _answers(self, started: Any) -> bool:
         """Whether the worker that `started` the task is there; its main process never is busy."""

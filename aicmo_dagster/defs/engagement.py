@@ -10,6 +10,7 @@ import dagster as dg
 import pandas as pd
 
 from aicmo_dagster.defs.assets import OWNERS, nurture_sends
+from aicmo_dagster.defs.evaluations import evaluation
 from aicmo_dagster.defs.in_turn import Metadata, Work, failure_text, materialise
 from aicmo_dagster.defs.metadata import table
 from aicmo_dagster.defs.partitions import campaign_partitions
@@ -107,15 +108,14 @@ def inbound_job() -> None:
     minimum_interval_seconds=SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
-def engagement_sensor(
-    context: dg.SensorEvaluationContext, workspace: dg.ResourceParam[Workspace], clock: Clock
-) -> dg.SensorResult | dg.SkipReason:
+def engagement_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Starts a run when someone did something, or when the time has come to judge or retry."""
-    found = mark(workspace, clock.now())
-    same = found is not None and found == (context.cursor or "0")
-    if same and _went_well(context.instance, engagement_job.name):
-        return dg.SkipReason("nothing happened")
-    return dg.SensorResult([dg.RunRequest()], cursor=found or context.cursor)
+    with evaluation(context) as look:
+        found = mark(look.workspace, look.clock.now())
+        same = found is not None and found == (context.cursor or "0")
+        if same and _went_well(look.instance, engagement_job.name):
+            return dg.SkipReason("nothing happened")
+        return dg.SensorResult([dg.RunRequest()], cursor=found or context.cursor)
 
 
 @dg.sensor(
@@ -123,17 +123,16 @@ def engagement_sensor(
     minimum_interval_seconds=SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
-def inbound_sensor(
-    context: dg.SensorEvaluationContext, workspace: dg.ResourceParam[Workspace]
-) -> dg.SensorResult | dg.SkipReason:
+def inbound_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Starts a run when the mailbox has changed; asking it costs one command, a run two seconds."""
-    url = workspace.settings.inbound_url
-    if url is None:
-        return dg.SkipReason("AICMO_INBOUND_URL is not set")
-    found = open_mailbox(url).mark()
-    if found == context.cursor and _went_well(context.instance, inbound_job.name):
-        return dg.SkipReason("no new mail")
-    return dg.SensorResult([dg.RunRequest()], cursor=found)
+    with evaluation(context) as look:
+        url = look.workspace.settings.inbound_url
+        if url is None:
+            return dg.SkipReason("AICMO_INBOUND_URL is not set")
+        found = open_mailbox(url).mark()
+        if found == context.cursor and _went_well(look.instance, inbound_job.name):
+            return dg.SkipReason("no new mail")
+        return dg.SensorResult([dg.RunRequest()], cursor=found)
 
 
 def _went_well(instance: dg.DagsterInstance, job: str) -> bool:

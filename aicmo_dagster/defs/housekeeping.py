@@ -1,7 +1,6 @@
 """Housekeeping: a job, each night, that keeps Dagster's history and ours from growing for ever.
 
-Its ticks are pruned by Dagster itself (`retention` in dagster.yaml). Not here: for how long what is
-kept (`stages.housekeeping`).
+Not here: for how long what is kept (`stages.housekeeping`).
 """
 
 from collections.abc import Iterator
@@ -9,10 +8,12 @@ from datetime import datetime
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.scheduler.instigation import TickStatus
 from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
+from dagster._core.storage.schedules.sql_schedule_storage import SqlScheduleStorage
 
 from aicmo_dagster.defs.resources import RESOURCES, Clock
-from aicmo_dagster.stages.housekeeping import AGES, compact_files, keep_house
+from aicmo_dagster.stages.housekeeping import AGES, Ages, compact_files, keep_house
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store import run_history
 
@@ -32,6 +33,7 @@ def keep_history_short(
     now = clock.now()
     gone = keep_house(workspace, now)
     gone["runs"] = forget_runs(context.instance, now - AGES.runs)
+    gone["looks"] = forget_looks(context.instance, now)
     gone["compacted"] = compact_files(workspace.settings)
     context.log.info(", ".join(f"{count} {what}" for what, count in gone.items()))
 
@@ -71,6 +73,24 @@ def forget_runs(instance: dg.DagsterInstance, before: datetime) -> int:
         run_history.forget_checks(connection, before)
         run_history.forget_events(connection, before)
     return len(old)
+
+
+def forget_looks(instance: dg.DagsterInstance, now: datetime, ages: Ages = AGES) -> int:
+    """Ticks of sensors and schedules that are too old are gone: those that did nothing soonest."""
+    storage = instance.schedule_storage
+    if not isinstance(storage, SqlScheduleStorage):
+        return 0
+    kept = {
+        TickStatus.SKIPPED: ages.idle_looks,
+        TickStatus.SUCCESS: ages.runs,
+        TickStatus.FAILURE: ages.failed_looks,
+        TickStatus.STARTED: ages.failed_looks,  # nobody will end it any more
+    }
+    with storage.connect() as connection:
+        return sum(
+            run_history.forget_ticks(connection, status.value, now - age)
+            for status, age in kept.items()
+        )
 
 
 def _old_runs(instance: dg.DagsterInstance, before: datetime) -> Iterator[str]:

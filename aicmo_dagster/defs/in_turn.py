@@ -51,7 +51,7 @@ def materialise(
     Dagster records nothing for a step that fails. So where some campaigns fail, the others'
     materialisations are logged one by one, and only then the step fails.
     """
-    done, failures = run_campaigns(work, context.partition_keys, workspace, context.run.run_id)
+    done, failures = run_campaigns(work, context.partition_keys, workspace, context)
     if failures:
         log_done(context, work.stage, done)
         raise failure_of(failures, context) from None
@@ -66,9 +66,15 @@ def told(context: dg.AssetExecutionContext, done: Mapping[str, Metadata]) -> dg.
 
 
 def run_campaigns(
-    work: Work, keys: Sequence[str], workspace: Workspace, run_id: str
+    work: Work, keys: Sequence[str], workspace: Workspace, context: Context
 ) -> tuple[dict[str, Metadata], dict[str, Exception]]:
-    """The metadata of the campaigns that succeed, and the errors of those that fail."""
+    """The metadata of the campaigns that succeed, and the errors of those that fail.
+
+    Raises:
+        dg.Failure: If the run was cancelled; nothing is done then.
+    """
+    _require_wanted(context)
+    run_id = context.run.run_id
     done: dict[str, Metadata] = {}
     failures: dict[str, Exception] = {}
     for key in keys:
@@ -87,6 +93,13 @@ def run_campaigns(
     return done, failures
 
 
+def _require_wanted(context: Context) -> None:
+    """A run that is cancelled just as it leaves the queue is begun by Dagster all the same."""
+    run_id, cancelled = context.run.run_id, dg.DagsterEventType.RUN_CANCELED
+    if context.instance.get_records_for_run(run_id, of_type=cancelled, limit=1).records:
+        raise dg.Failure("the run was cancelled before this step", allow_retries=False)
+
+
 def _freshness(workspace: Workspace, key: str, stage: str) -> Metadata:
     """Until when what was made now counts as fresh, by the campaign's schedule."""
     with workspace.database.read() as connection:
@@ -102,9 +115,11 @@ def failure_of(failures: Mapping[str, Exception], context: Context) -> Exception
     """
     retry = context.retry_number + 1
     retries = int(context.run.tags.get(RETRIES_TAG, "0"))
-    if retry <= retries and all(is_transient(error) for error in failures.values()):
-        return dg.RetryRequested(retries, seconds_to_wait=wait_before(retry, random.random()))
     description = "\n".join(f"{key}: {failure_text(error)}" for key, error in failures.items())
+    if retry <= retries and all(is_transient(error) for error in failures.values()):
+        # Dagster's event of it tells no reason.
+        context.log.warning(f"This is tried again, since it may pass by itself:\n{description}")
+        return dg.RetryRequested(retries, seconds_to_wait=wait_before(retry, random.random()))
     codes = {e.exit_code if isinstance(e, AicmoError) else 1 for e in failures.values()}
     return dg.Failure(description, metadata={"exit_code": min(codes)}, allow_retries=False)
 

@@ -1,14 +1,16 @@
-"""Incidents in Dagster: a sensor that keeps them, one that hears of lost runs, a job that tells.
+"""Incidents in Dagster: a sensor that keeps them, what a lost run is to them, a job that tells.
 
 Not here: what is wrong (`stages.incidents`), or where it is told (`stages.alerts`).
 """
 
 from collections.abc import Collection, Iterator
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
 
 from aicmo_dagster.defs.engagement import engagement_job, inbound_job
+from aicmo_dagster.defs.evaluations import evaluation
 from aicmo_dagster.defs.housekeeping import housekeeping_job
 from aicmo_dagster.defs.jobs import (
     full_pipeline_job,
@@ -72,37 +74,30 @@ def alert_job() -> None:
     minimum_interval_seconds=SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
-def incident_sensor(
-    context: dg.SensorEvaluationContext, workspace: dg.ResourceParam[Workspace], clock: Clock
-) -> dg.SensorResult:
+def incident_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     """Opens an incident for what is wrong, closes it when it is over, has both told."""
-    now = clock.now()
-    running = unfinished_runs(context.instance)
-    others = list(_failing_jobs(context.instance))
-    opened, closed = update_incidents(workspace, running, others, now)
-    for fault in opened:
-        context.log.info(f"opened: {fault.kind} {fault.campaign} {fault.subject}")
-    for fault in closed:
-        context.log.info(f"over: {fault.kind} {fault.campaign} {fault.subject}")
-    late = {fault.campaign for fault in opened if fault.kind == LATE}
-    requests = [dg.RunRequest()] if is_anything_to_tell(workspace, now) else []
-    # A notice is claimed by whoever tells it, so that a second run of the job tells nothing.
-    return dg.SensorResult(requests, asset_events=list(_observations(workspace, late, clock)))
+    with evaluation(context) as found:
+        workspace, clock, now = found.workspace, found.clock, found.clock.now()
+        running = unfinished_runs(found.instance)
+        others = list(_failing_jobs(found.instance))
+        opened, closed = update_incidents(workspace, running, others, now)
+        for fault in opened:
+            context.log.info(f"opened: {fault.kind} {fault.campaign} {fault.subject}")
+        for fault in closed:
+            context.log.info(f"over: {fault.kind} {fault.campaign} {fault.subject}")
+        late = {fault.campaign for fault in opened if fault.kind == LATE}
+        requests = [dg.RunRequest()] if is_anything_to_tell(workspace, now) else []
+        # A notice is claimed by whoever tells it, so that a second run of the job tells nothing.
+        return dg.SensorResult(requests, asset_events=list(_observations(workspace, late, clock)))
 
 
-@dg.run_failure_sensor(
-    minimum_interval_seconds=SECONDS // 2,
-    monitor_all_code_locations=True,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-)
-def lost_run_sensor(
-    context: dg.RunFailureSensorContext, workspace: dg.ResourceParam[Workspace], clock: Clock
-) -> None:
-    """A run that ended before its stages could say why is the failure of the stage it was at."""
-    run = context.dagster_run
+def note_lost(workspace: Workspace, run: dg.DagsterRun, now: datetime) -> None:
+    """A run that failed before its stages could say why is the failure of the stage it was at.
+
+    Nothing changes if it is going to be tried again, or was noted before.
+    """
     if is_tried_again(run):
         return
-    now = clock.now()
     for campaign in campaigns_of(run):
         note_lost_run(workspace, campaign, stages_of(run), run.run_id, now)
 
@@ -147,4 +142,4 @@ def _observations(
 
 
 INCIDENT_JOBS = [alert_job]
-INCIDENT_SENSORS = [incident_sensor, lost_run_sensor]
+INCIDENT_SENSORS = [incident_sensor]

@@ -50,7 +50,7 @@ def nurture_campaigns(
 ) -> None:
     """Sends what is due in each campaign; the failure of one is its own."""
     work = stage_work("nurture_sends", workspace, clock)
-    done, failures = run_campaigns(work, config.campaigns, workspace, context.run.run_id)
+    done, failures = run_campaigns(work, config.campaigns, workspace, context)
     log_done(context, work.stage, done)
     if failures:
         raise failure_of(failures, context) from None

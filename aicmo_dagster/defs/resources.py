@@ -30,9 +30,10 @@ def _name_worker(context: dg.InitResourceContext) -> None:
 
     Dagster's default launcher cannot tell: a run would seem to go on for as long as a run may.
     """
-    run, instance = context.run, context.instance
-    if run is not None and instance is not None and WORKER_TAG not in run.tags:
-        instance.add_run_tags(run.run_id, {WORKER_TAG: this_worker()})
+    run, instance, worker = context.run, context.instance, this_worker()
+    # A run that is tried again comes with the name of the process that was lost.
+    if run is not None and instance is not None and run.tags.get(WORKER_TAG) != worker:
+        instance.add_run_tags(run.run_id, {WORKER_TAG: worker})
 
 
 class Clock(dg.ConfigurableResource):

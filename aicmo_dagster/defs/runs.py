@@ -127,8 +127,23 @@ def fail_abandoned_runs(instance: dg.DagsterInstance) -> None:
     """Runs whose process has ended are marked as failed, so that they block nothing."""
     for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
         worker = run.tags.get(WORKER_TAG)
-        if worker and has_ended(worker):
+        if worker and has_ended(worker) and not _is_of_its_parent(instance, run):
             instance.report_run_failed(run, "The process of this run ended before it was done.")
+        elif run.status == dg.DagsterRunStatus.STARTING and _is_lost(instance, run):
+            instance.report_run_failed(run, "The worker that took this run is gone.")
+
+
+def _is_lost(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """What the launcher says, if it is one that can tell (`celery_launcher`)."""
+    is_lost: Callable[[dg.DagsterRun], bool] | None
+    is_lost = getattr(instance.run_launcher, "is_lost", None)
+    return is_lost is not None and is_lost(run)
+
+
+def _is_of_its_parent(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether the worker is that of the lost run that `run` repeats: Dagster copies its tags."""
+    parent = instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None
+    return parent is not None and parent.tags.get(WORKER_TAG) == run.tags[WORKER_TAG]
 
 
 def _tell_start(entry: dg.EventLogEntry, on_stage: Callable[[str], None]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 
+from aicmo_dagster.defs.evaluations import evaluation
 from aicmo_dagster.defs.in_turn import RETRIES_TAG
 from aicmo_dagster.defs.jobs import (
     LONG,
@@ -18,14 +19,12 @@ from aicmo_dagster.defs.jobs import (
 from aicmo_dagster.defs.models import train_job
 from aicmo_dagster.defs.partitions import campaign_partitions
 from aicmo_dagster.defs.reports import report_job
-from aicmo_dagster.defs.resources import Clock
 from aicmo_dagster.defs.run_queries import busy_campaigns, runs_of_keys
 from aicmo_dagster.defs.runs import fail_abandoned_runs
 from aicmo_dagster.stages import clock as stage_clock
 from aicmo_dagster.stages.arrivals import ANSWERS, NEW_FILES, look_for_arrivals
 from aicmo_dagster.stages.clock import Request
 from aicmo_dagster.stages.faults import RETRIES
-from aicmo_dagster.stages.workspace import Workspace
 
 SECONDS = 20
 """How often the clock is looked at, which is how soon an edited cron counts."""
@@ -57,31 +56,24 @@ _WORKER_LOSSES = 2
     minimum_interval_seconds=SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
-def campaign_clock(
-    context: dg.SensorEvaluationContext, workspace: dg.ResourceParam[Workspace], clock: Clock
-) -> dg.SensorResult:
-    """Starts what the schedules of the campaigns ask for, one run a tick, and follows changes.
-
-    Args:
-        context: Of the daemon.
-        workspace: The settings and the database.
-        clock: The time.
-    """
-    instance, now = context.instance, clock.now()
-    stage_clock.beat(workspace, now)
-    fail_abandoned_runs(instance)
-    runs = runs_of_keys(instance, stage_clock.open_run_keys(workspace))
-    ended = {key: end for key, end in runs.items() if end is not None}
-    stage_clock.settle(workspace, ended, now)
-    look = stage_clock.look(workspace, busy_campaigns(instance), runs.keys(), now)
-    for tick, reason in look.skipped.items():
-        context.log.info(f"{tick.key} is skipped: {reason}")
-    known = set(instance.get_dynamic_partitions(str(campaign_partitions.name)))
-    new = sorted(look.campaigns - known)
-    return dg.SensorResult(
-        run_requests=[_run_request(request) for request in look.requests],
-        dynamic_partitions_requests=[campaign_partitions.build_add_request(new)] if new else [],
-    )
+def campaign_clock(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    """Starts what the schedules of the campaigns ask for, one run a tick, and follows changes."""
+    with evaluation(context) as found:
+        instance, workspace, now = found.instance, found.workspace, found.clock.now()
+        stage_clock.beat(workspace, now)
+        fail_abandoned_runs(instance)
+        runs = runs_of_keys(instance, stage_clock.open_run_keys(workspace))
+        ended = {key: end for key, end in runs.items() if end is not None}
+        stage_clock.settle(workspace, ended, now)
+        look = stage_clock.look(workspace, busy_campaigns(instance), runs.keys(), now)
+        for tick, reason in look.skipped.items():
+            context.log.info(f"{tick.key} is skipped: {reason}")
+        known = set(instance.get_dynamic_partitions(str(campaign_partitions.name)))
+        new = sorted(look.campaigns - known)
+        return dg.SensorResult(
+            run_requests=[_run_request(request) for request in look.requests],
+            dynamic_partitions_requests=[campaign_partitions.build_add_request(new)] if new else [],
+        )
 
 
 @dg.sensor(
@@ -89,15 +81,14 @@ def campaign_clock(
     minimum_interval_seconds=ARRIVAL_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
-def arrival_sensor(
-    context: dg.SensorEvaluationContext, workspace: dg.ResourceParam[Workspace], clock: Clock
-) -> dg.SensorResult | dg.SkipReason:
+def arrival_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Starts a harvest where files of a source are new, or answers of a provider are due."""
-    busy = busy_campaigns(context.instance).keys()
-    requests = look_for_arrivals(workspace, busy, clock.now())
-    if not requests:
-        return dg.SkipReason("nothing has arrived")
-    return dg.SensorResult([_run_request(request) for request in requests])
+    with evaluation(context) as found:
+        busy = busy_campaigns(found.instance).keys()
+        requests = look_for_arrivals(found.workspace, busy, found.clock.now())
+        if not requests:
+            return dg.SkipReason("nothing has arrived")
+        return dg.SensorResult([_run_request(request) for request in requests])
 
 
 def _run_request(request: Request) -> dg.RunRequest:

@@ -110,6 +110,12 @@ def _one_line(text: str) -> str:
     return text
 
 
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("some text, since the law demands it in each message")
+    return text
+
+
 def _rising(bounds: list[float | None]) -> list[float | None]:
     lower, upper = bounds
     if lower is not None and upper is not None and lower > upper:
@@ -128,6 +134,13 @@ def _our_field(name: str) -> str:
     if name not in allowed:
         raise ValueError(nearest(name, allowed))
     return name
+
+
+def _source_path(path: str) -> str:
+    authorities = [link.partition("://")[2].partition("/")[0] for link in path.split("::")]
+    if any("@" in authority for authority in authorities):
+        raise ValueError("a URL without user or password, which belong into the environment")
+    return path
 
 
 def _their_column(text: str) -> str:
@@ -151,6 +164,7 @@ Bounds = Annotated[
 ]
 ModelName = Annotated[str, AfterValidator(_model_name)]
 OurField = Annotated[str, AfterValidator(_our_field)]
+SourcePath = Annotated[str, AfterValidator(_source_path), Field(min_length=1)]
 TheirColumn = Annotated[str, AfterValidator(_their_column), Field(min_length=1)]
 Weight = Annotated[int, Field(ge=1, le=1000)]
 Days = Annotated[int, Field(ge=0, le=3650)]
@@ -186,14 +200,19 @@ class Outcome(Section):
 
 
 class CsvSource(Section):
-    """Leads from CSV files."""
+    """Leads from CSV files, at a path or at the URL of an object store."""
 
     type: Literal["csv"]
-    path: str = Field(min_length=1)
+    path: SourcePath
     columns: dict[OurField, TheirColumn] = Field(min_length=1)
     missing: list[str] = Field(default=[""])
     outcome: Outcome | None = None
     arrived: str | None = None
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether `path` is a URL, which every machine reads alike."""
+        return "://" in self.path
 
 
 class ApolloSource(Section):
@@ -391,7 +410,7 @@ class Sender(Section):
     name: OneLine
     address: Address
     reply_to: Address | None = None
-    postal_address: str = Field(min_length=1)
+    postal_address: Annotated[str, AfterValidator(_not_blank)]
 
 
 class Window(Section):
@@ -489,7 +508,7 @@ class Track(Section):
     """What is asked of messages that were sent; it holds at once, for leads under way too.
 
     With `replies`, the address that replies go to carries a tag, NAME+TAG@: only where the mail
-    server delivers that to NAME@.
+    server delivers that to NAME@. Where it is the sender's own, the envelope's carries it too.
     """
 
     opens: bool = True

@@ -23,7 +23,8 @@ def address(host: str | None) -> str | None:
 
 def agent(text: str | None) -> str:
     """A User-Agent as every database takes it: printable, of bounded length."""
-    return "".join(c for c in (text or "")[:LONGEST_AGENT] if c.isprintable())
+    bounded = (text or "")[:LONGEST_AGENT]
+    return bounded if bounded.isprintable() else "".join(filter(str.isprintable, bounded))
 
 
 def network(key: bytes, lead_id: str, client: str) -> str | None:

@@ -5,6 +5,7 @@ case. A missing value neither holds nor fails: `missing` says which (`reject` un
 here: where a condition holds (`facts`), or what follows from it (`qualification`, `routing`).
 """
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import cache
 from typing import Annotated, Any, Literal, Self
@@ -187,6 +188,12 @@ def describe(condition: Condition) -> str:
             return "if {} then {}, else {}".format(*map(_nested, parts))
         case Comparison():
             return f"{field_name(condition.field)} {_predicate(condition)}"
+
+
+def columns_asked(conditions: Iterable[Condition]) -> set[str]:
+    """The columns of leads that hold what `conditions` look at, which not all frames have."""
+    asked = set().union(*map(fields, conditions))
+    return {"custom" if name.startswith("custom.") else name for name in asked}
 
 
 def field_name(field: str) -> str:

@@ -161,12 +161,12 @@ class Lots:
     def _round(self, begin: int) -> tuple[Whole, Whole]:
         """What those from `begin` on would draw, and the group that each draws among."""
         eligible = self.eligible[begin:]
-        groups = (eligible & (self.room > 0)) @ self._bits
-        drawn = np.where(eligible.any(axis=1), FULL, UNMATCHED)
+        groups = _sums_of_bits(eligible & (self.room > 0))
+        drawn = np.where(_sums_of_bits(eligible) > 0, FULL, UNMATCHED)
         crowded = self.crowd.crowded(begin, groups > 0)
         drawn[crowded] = CROWDED
         drawing = np.where(crowded, 0, groups)
-        for group in np.unique(drawing[drawing > 0]):
+        for group in pd.unique(drawing[drawing > 0]):
             members = np.flatnonzero(drawing == group)
             allowed = np.array(self._members(group))
             weights = [self.weights[position] for position in allowed]
@@ -188,7 +188,7 @@ class Lots:
         """Counts what was drawn against room, turns and companies."""
         going = np.flatnonzero(drawn >= 0)
         self.room -= np.bincount(drawn[going], minlength=len(self.room))
-        for group, count in Counter(groups[going].tolist()).items():
+        for group, count in zip(*_counted(groups[going]), strict=True):
             self.turns[self.among(group)] += count
         self.crowd.add(begin + going)
 
@@ -199,6 +199,19 @@ def _turns(weights: list[int], taken: int, count: int) -> Whole:
     start = taken % period
     turns = fair_turns(weights, min(period, start + count))
     return np.array(turns)[(start + np.arange(count)) % period]
+
+
+def _sums_of_bits(grid: Grid) -> Whole:
+    """The columns that hold in each row, as a sum of powers of two; there may be 62 columns."""
+    packed = np.zeros((len(grid), 8), dtype=np.uint8)
+    packed[:, : -(-grid.shape[1] // 8)] = np.packbits(grid, axis=1, bitorder="little")
+    return packed.view("<i8").ravel()
+
+
+def _counted(groups: Whole) -> tuple[list[int], list[int]]:
+    """Each group that occurs, and how often; without sorting, unlike `np.unique`."""
+    of_group, distinct = pd.factorize(groups)
+    return distinct.tolist(), np.bincount(of_group).tolist()
 
 
 def fair_turns(weights: list[int], count: int) -> list[int]:

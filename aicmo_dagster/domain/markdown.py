@@ -6,6 +6,7 @@ Not here: the language of the tags (`sandbox`), reading Markdown (`bodies`), or 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from jinja2 import nodes
 
@@ -24,7 +25,7 @@ _DOCUMENT = (
     '<!DOCTYPE html>\n<html>\n<head><meta charset="utf-8"></head>\n<body>\n',
     "</body>\n</html>\n",
 )
-_BLANK_LINES = re.compile(r"\n(?:[ \t]*\n)+")
+_BLANK_LINES = re.compile(r"\n{3,}")
 _SPACES_AT_END = re.compile(r"[ \t]+\n")
 _EMPTY_PARAGRAPHS = re.compile(r"<p>\s*</p>\n?")
 
@@ -47,19 +48,26 @@ class MessageTemplate:
     html: Program
     source: str = ""
 
+    @cached_property
+    def _needed(self) -> frozenset[str]:
+        return self.subject.needed | self.text.needed | self.html.needed
+
     def render(self, tokens: Mapping[str, object]) -> Rendered:
         """The message for `tokens`; a token that is None or NA counts as missing.
 
         Raises:
             RenderFailed: If a token without a default is missing, or the template cannot be run.
         """
-        values = present(tokens)
-        custom = tokens.get("custom")
-        values["custom"] = Columns(present(custom)) if isinstance(custom, Mapping) else Columns()
+        values = present({name: tokens[name] for name in self._needed if name in tokens})
+        if "custom" in self._needed:
+            custom = values.get("custom")
+            values["custom"] = Columns(present(custom) if isinstance(custom, Mapping) else {})
         text = self.text.render(values)
         if " \n" in text or "\t\n" in text:
             text = _SPACES_AT_END.sub("\n", text)
-        text = _BLANK_LINES.sub("\n\n", text).strip("\n")
+        if "\n\n\n" in text:
+            text = _BLANK_LINES.sub("\n\n", text)
+        text = text.strip("\n")
         html = _EMPTY_PARAGRAPHS.sub("", self.html.render(values))
         return Rendered(" ".join(self.subject.render(values).split()), f"{text}\n", html)
 

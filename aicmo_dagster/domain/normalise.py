@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Callable
 from zoneinfo import available_timezones
 
+import numpy as np
 import pandas as pd
 import pyarrow
 import pyarrow.compute as pc
@@ -129,6 +130,8 @@ def over_unique(
 
 def texts(values: pyarrow.Array) -> pyarrow.Array:
     """NFC, without control characters, white space trimmed and collapsed; empty is missing."""
+    if _all_plain(values):
+        return values
     dirty = pc.fill_null(pc.invert(pc.match_substring_regex(values, _CLEAN)), fill_value=False)
     if not pc.any(dirty).as_py():
         return values
@@ -136,6 +139,22 @@ def texts(values: pyarrow.Array) -> pyarrow.Array:
     cleaned = pc.utf8_normalize(cleaned, "NFC")
     cleaned = pc.utf8_trim(pc.replace_substring_regex(cleaned, _WHITE, " "), " ")
     return pc.replace_with_mask(values, dirty, _unless(pc.equal(cleaned, ""), cleaned))
+
+
+def _all_plain(values: pyarrow.Array) -> bool:
+    """Whether all is printable ASCII without odd spaces, told from all octets at once.
+
+    It may be so where this says no, since octets beside the values are looked at as well.
+    """
+    octets = values.buffers()[2]
+    if octets is None:
+        return bool(values.null_count == len(values))
+    raw = np.frombuffer(octets, np.uint8)
+    if ((raw < ord(" ")) | (raw > ord("~"))).any() or b"  " in memoryview(octets).tobytes():
+        return False
+    lengths = pc.min(pc.binary_length(values)).as_py()
+    edges = (pc.starts_with(values, " "), pc.ends_with(values, " "))
+    return lengths != 0 and not any(pc.any(edge).as_py() for edge in edges)
 
 
 def addresses(values: pyarrow.Array) -> pyarrow.Array:
@@ -190,7 +209,30 @@ def told_seniorities(titles: pyarrow.Array) -> pyarrow.Array:
 
 def technologies(values: pyarrow.Array) -> pyarrow.Array:
     """Lists split at ``;``, ``,`` and ``|``: lower case, each once, sorted, joined by ``;``."""
-    return over_unique(values, _technologies)
+    encoded = values.dictionary_encode()
+    return _sorted_sets(pc.split_pattern_regex(encoded.dictionary, "[;,|]")).take(encoded.indices)
+
+
+def _sorted_sets(lists: pyarrow.Array) -> pyarrow.Array:
+    """The names in each list: lower case, each once, sorted, joined by ``;``; missing if none.
+
+    All lists at once: each name is numbered by its order, so that sorting is a matter of numbers.
+    """
+    named = pc.utf8_lower(pc.utf8_trim_whitespace(lists.flatten()))
+    there = pc.not_equal(named, "")
+    encoded = named.filter(there).dictionary_encode()
+    order = pc.sort_indices(encoded.dictionary)
+    ranks = np.empty(len(order), np.int64)
+    ranks[order.to_numpy()] = np.arange(len(order))
+    owners = pc.list_parent_indices(lists).filter(there).to_numpy().astype(np.int64)
+    kinds = max(len(order), 1)
+    places = np.unique(owners * kinds + ranks[encoded.indices.to_numpy()])
+    offsets = np.searchsorted(places, np.arange(len(lists) + 1) * kinds)
+    names = encoded.dictionary.take(order).take(pyarrow.array(places % kinds))
+    joined = pc.binary_join(
+        pyarrow.ListArray.from_arrays(pyarrow.array(offsets, pyarrow.int32()), names), ";"
+    )
+    return _unless(pc.equal(joined, ""), joined)
 
 
 def zones(values: pyarrow.Array) -> pyarrow.Array:
@@ -272,11 +314,6 @@ def _told_seniority(title: str) -> str | None:
     bare = " ".join(re.sub(r"[^\w\s]|_", " ", title.lower().replace(".", "")).split())
     ranked = _FALSE_FRIENDS.sub(" ", re.sub(r"\bvice president\b", "vp", bare))
     return next((seniority for pattern, seniority in _RANKS if pattern.search(ranked)), None)
-
-
-def _technologies(text: str) -> str | None:
-    names = {name.strip().lower() for name in re.split(r"[;,|]", text)} - {""}
-    return ";".join(sorted(names)) or None
 
 
 @functools.cache

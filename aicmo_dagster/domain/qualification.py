@@ -97,7 +97,7 @@ def qualify(
         stopped: lead_id, cause, reason: those who never qualify again, one row a lead.
     """
     rules, tree = campaign.qualification.rules, campaign.qualification.tree
-    facts = Facts(scored, asked=[*rules, *_questions(tree)])
+    facts = Facts(scored, asked=questions(campaign.qualification))
     judgement = _Judgement(len(scored))
     passed = _by_threshold(facts, campaign.scoring.threshold, judgement)
     passed = _by_rules(rules, facts, passed, judgement)
@@ -109,6 +109,11 @@ def qualify(
     _by_override(scored["lead_id"], overrides, judgement)
     _by_stop(scored["lead_id"], stopped, judgement)
     return _result(scored, judgement)
+
+
+def questions(qualification: Qualification) -> list[Condition]:
+    """Every condition of the rules and the tree."""
+    return [*qualification.rules, *_questions(qualification.tree)]
 
 
 def rule_name(rule: Condition) -> str:

@@ -6,7 +6,7 @@ that in the database and hands it in. The drawing of lots: `drawing`.
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,10 +14,11 @@ import numpy as np
 import pandas as pd
 import pyarrow
 import pyarrow.compute as pc
+from pandas.api.extensions import ExtensionArray
 
 from aicmo_dagster.domain.addresses import FREE_MAIL
 from aicmo_dagster.domain.campaigns import Campaign, Route
-from aicmo_dagster.domain.conditions import Condition, fields
+from aicmo_dagster.domain.conditions import Condition, columns_asked
 from aicmo_dagster.domain.drawing import CROWDED, FULL, UNMATCHED, Crowd, Grid, Lots, Whole
 from aicmo_dagster.domain.facts import Facts, Numbers, mask, one_array
 from aicmo_dagster.domain.overrides import in_words
@@ -32,6 +33,9 @@ NOWHERE = {
     CROWDED: "others of the company are contacted already",
 }
 """Why a lead has no route, by what stands in its place."""
+
+BATCH = 10_000
+"""The leads hashed at once: a million at once outgrow the processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,8 @@ class Routed:
     """What routing found.
 
     Args:
-        leads: The `RoutedLeads` frame: those in a sequence, old and new.
+        leads: The `RoutedLeads` frame: those in a sequence, first the old ones, then the new ones
+            by lead id; `position` tells in which order they were routed.
         decisions: lead_id, outcome (`routed` or `not_routed`), decided_by, reason, cause (the
             reason for counting, or the sequence): every lead of either frame.
         moved: The ids of leads that changed their sequence.
@@ -82,7 +87,7 @@ def route(
     """Every qualified lead in a sequence, or the reason why not.
 
     A lead that is routed already stays where it is, unless an override moves it before its first
-    message. The others come best score first, as `_in_order` says, and take a sequence whose
+    message. The others come best score first, as `_order` says, and take a sequence whose
     condition they meet and that has room, as `_draw` does. An override goes before condition,
     weight and preference; not before capacity or a block.
 
@@ -115,18 +120,32 @@ def _free(
     by_hand: pd.DataFrame,
     blocked: pd.DataFrame,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Who is in no sequence yet: those who must not be in one, and the others in their order."""
+    """Who is in no sequence yet, by lead id: those who must not be in one, and the candidates.
+
+    `chosen` and `words` are an override's sequence and reason.
+    """
     looked_at = qualified[_looked_at(campaign, qualified)]
-    free = _in_order(looked_at[~looked_at["lead_id"].isin(routed["lead_id"])], by_hand)
-    free = _with_bars(free, blocked)
+    free = _by_id(looked_at[~looked_at["lead_id"].isin(routed["lead_id"])])
+    chosen = _looked_up(free["lead_id"], by_hand["sequence"])
+    words = _looked_up(free["lead_id"], by_hand["words"])
+    free = _with_bars(free.assign(chosen=chosen, words=words), blocked)
     is_barred = free["cause"].notna()
     return free[is_barred], free[~is_barred].reset_index(drop=True)
 
 
+def _by_id(leads: pd.DataFrame) -> pd.DataFrame:
+    """In the order of their ids, in which the store hands them over anyway."""
+    ids = one_array(leads["lead_id"])
+    if pc.all(pc.less(ids[:-1], ids[1:])).as_py():
+        return leads.reset_index(drop=True)
+    return leads.take(pc.sort_indices(ids).to_numpy()).reset_index(drop=True)
+
+
 def _nowhere(candidates: pd.DataFrame, drawn: pd.DataFrame) -> pd.DataFrame:
     """The candidates that drew no sequence, each with the reason."""
-    why = drawn["route"].map(NOWHERE).astype(TEXT)
-    return candidates.assign(cause=why, reason=why)[drawn["route"] < 0]
+    without = drawn["route"] < 0
+    why = drawn["route"][without].map(NOWHERE).astype(TEXT)
+    return candidates[["lead_id", "words"]][without].assign(cause=why, reason=why)
 
 
 def _by_hand(overrides: pd.DataFrame) -> pd.DataFrame:
@@ -140,24 +159,18 @@ def _by_hand(overrides: pd.DataFrame) -> pd.DataFrame:
 
 
 def _looked_at(campaign: Campaign, leads: pd.DataFrame) -> list[str]:
-    """The columns that routing looks at: putting a million leads in order costs by the column."""
+    """The columns that routing looks at: picking from a million leads costs by the column."""
     routes = campaign.routing.sequences
     conditions = [*(r.when for r in routes if r.when), *_preferences(routes)]
-    asked = {name if "." not in name else "custom" for each in conditions for name in fields(each)}
-    return [name for name in leads if name in asked | {"lead_id", "email", "domain", "score"}]
+    asked = columns_asked(conditions) | {"lead_id", "email", "domain", "score"}
+    return [name for name in leads if name in asked]
 
 
-def _in_order(free: pd.DataFrame, by_hand: pd.DataFrame) -> pd.DataFrame:
-    """Those with an override first, then best score first, whatever the order of the rows.
-
-    Ties are broken by lead id; `chosen` and `words` are the override's.
-    """
-    chosen = _looked_up(free["lead_id"], by_hand["sequence"])
-    words = _looked_up(free["lead_id"], by_hand["words"])
-    keys = {"later": chosen.isna(), "score": free["score"], "lead_id": free["lead_id"]}
-    directions = [("later", "ascending"), ("score", "descending"), ("lead_id", "ascending")]
-    order = pc.sort_indices(pyarrow.table({k: one_array(v) for k, v in keys.items()}), directions)
-    return free.assign(chosen=chosen, words=words).take(order.to_numpy())
+def _order(candidates: pd.DataFrame) -> Whole:
+    """The rows in their turn: overrides first, then best score first, ties by lead id."""
+    later = candidates["chosen"].isna().to_numpy(dtype=bool)
+    score = candidates["score"].to_numpy(np.float64, na_value=np.nan)
+    return np.lexsort((-score, later))
 
 
 def _with_bars(free: pd.DataFrame, blocked: pd.DataFrame) -> pd.DataFrame:
@@ -182,7 +195,9 @@ def _draw(
     places: Places,
     company_load: Mapping[str, int],
 ) -> pd.DataFrame:
-    """What each candidate drew: `route` (or why none), `among` and `reason` of that choice.
+    """What each candidate drew: `route` (or why none), `among`, `reason` and `turn` of that choice.
+
+    All but the strategy's own arithmetic is by row; putting a million leads in order is dear.
 
     - `weighted_round_robin`: the next turn by weight, exactly: after any number of turns among the
       same sequences, each of these is within one of its share.
@@ -191,61 +206,88 @@ def _draw(
     """
     routes = places.routes
     facts = Facts(candidates, [*(r.when for r in routes if r.when), *_preferences(routes)])
+    order = _order(candidates)
     lots = Lots(
-        _eligible(routes, facts),
+        _eligible(routes, facts)[order],
         [route.sequence for route in routes],
         [route.weight for route in routes],
         places.room,
-        _crowd(candidates, company_load, campaign.routing.overlap.per_company),
+        _crowd(candidates, order, company_load, campaign.routing.overlap.per_company),
         Counter({str(k): n for k, n in routed["among"].value_counts().items()}),
     )
     if campaign.routing.strategy == "weighted_round_robin":
-        drawn = _by_turns(lots)
+        drawn = _by_turns(lots, order)
     else:
         fit = campaign.routing.strategy == "best_match"
-        drawn = _by_fit(lots, places, _met(routes, facts) if fit else None)
+        drawn = _by_fit(lots, order, places, _met(routes, facts) if fit else None)
     by_hand = candidates["chosen"].notna()
     drawn["among"] = drawn["among"].mask(by_hand, pd.NA)
     drawn["reason"] = drawn["reason"].mask(by_hand, candidates["words"])
     return drawn
 
 
-def _by_turns(lots: Lots) -> pd.DataFrame:
+def _by_turns(lots: Lots, order: Whole) -> pd.DataFrame:
     chosen, groups = lots.draw_by_turns()
-    codes, group_of = np.unique(groups, return_inverse=True)
-    among = pd.Series([lots.among(code) for code in codes.tolist()], dtype=TEXT)
-    of_each = among.take(group_of).reset_index(drop=True)
-    names = _names(lots, chosen)
-    words = pd.Series([_choice_in_words(lots, code) for code in codes.tolist()], dtype=TEXT)
-    reason = "its turn for '" + names + "', " + words.take(group_of).reset_index(drop=True)
-    return pd.DataFrame({"route": chosen, "among": of_each, "reason": reason})
+    of_group, distinct = pd.factorize(groups)
+    among = [lots.among(group) for group in distinct.tolist()]
+    base = len(lots.names)
+
+    def in_words(code: int) -> str:
+        group, route = divmod(code, base)
+        return f"its turn for '{lots.names[route]}', {_choice_in_words(among[group])}"
+
+    codes = np.where(chosen < 0, -1, of_group * base + chosen)
+    columns = {
+        "route": pd.Series(_by_row(chosen, order)),
+        "among": _told(_by_row(of_group, order), among.__getitem__),
+        "reason": _told(_by_row(codes, order), in_words),
+        "turn": _by_row((chosen >= 0).cumsum(), order),
+    }
+    return pd.DataFrame(columns)
 
 
-def _choice_in_words(lots: Lots, group: int) -> str:
-    shares = [part.rpartition(":") for part in lots.among(group).split()]
+def _choice_in_words(among: str) -> str:
+    shares = [part.rpartition(":") for part in among.split()]
     if len(shares) == 1:
         return "the only sequence it may go to"
     return "by weight among " + ", ".join(f"'{name}' ({weight})" for name, _, weight in shares)
 
 
-def _by_fit(lots: Lots, places: Places, met: Numbers | None) -> pd.DataFrame:
+def _by_fit(lots: Lots, order: Whole, places: Places, met: Numbers | None) -> pd.DataFrame:
     """By the share of preferences that is `met`, and by load alone where there is none."""
-    share = np.zeros(lots.eligible.shape) if met is None else met
+    share = np.zeros(lots.eligible.shape) if met is None else met[order]
     chosen = lots.draw_by_fit(places.load.tolist(), share)
-    names = _names(lots, chosen)
-    if met is None:
-        reason = "'" + names + "' has the fewest active leads for its weight"
-    else:
-        own = np.round(100 * share[np.arange(len(chosen)), np.maximum(chosen, 0)]).astype(np.int64)
-        percent = pd.Series(own).astype(TEXT)
-        reason = "'" + names + "' fits best: " + percent + "% of its preferences are met"
-    return pd.DataFrame({"route": chosen, "among": pd.NA, "reason": reason})
+    own = np.round(100 * share[np.arange(len(chosen)), np.maximum(chosen, 0)]).astype(np.int64)
+    base = len(lots.names)
+
+    def in_words(code: int) -> str:
+        percent, route = divmod(code, base)
+        if met is None:
+            return f"'{lots.names[route]}' has the fewest active leads for its weight"
+        return f"'{lots.names[route]}' fits best: {percent}% of its preferences are met"
+
+    codes = np.where(chosen < 0, -1, own * base + chosen)
+    columns = {
+        "route": pd.Series(_by_row(chosen, order)),
+        "among": pd.Series(pd.NA, range(len(chosen)), TEXT),
+        "reason": _told(_by_row(codes, order), in_words),
+        "turn": _by_row((chosen >= 0).cumsum(), order),
+    }
+    return pd.DataFrame(columns)
 
 
-def _names(lots: Lots, chosen: Whole) -> pd.Series:
-    """The name of each chosen route, missing where there is none."""
-    names = pd.Series([*lots.names, None], dtype=TEXT)
-    return names.take(np.where(chosen < 0, len(lots.names), chosen)).reset_index(drop=True)
+def _by_row(in_order: Whole, order: Whole) -> Whole:
+    """What stands in the order of the turns, put in the order of the rows."""
+    by_row = np.empty_like(in_order)
+    by_row[order] = in_order
+    return by_row
+
+
+def _told(codes: Whole, in_words: Callable[[int], str]) -> ExtensionArray:
+    """The words of each code, made once for each that occurs; missing where the code is -1."""
+    of_code, distinct = pd.factorize(codes)
+    words = [None if code < 0 else in_words(code) for code in distinct.tolist()]
+    return pd.Series(words, dtype=TEXT).array.take(of_code)
 
 
 def _preferences(routes: list[Route]) -> list[Condition]:
@@ -270,18 +312,30 @@ def _met(routes: list[Route], facts: Facts) -> Numbers:
     return np.column_stack([np.mean(part, axis=0) if part else none for part in parts])
 
 
-def _crowd(candidates: pd.DataFrame, load: Mapping[str, int], limit: int | None) -> Crowd:
+def _crowd(
+    candidates: pd.DataFrame, order: Whole, load: Mapping[str, int], limit: int | None
+) -> Crowd:
     if limit is None:
         return Crowd(np.full(len(candidates), -1), np.zeros(0, np.int64), None)
     companies = candidates["domain"].mask(candidates["domain"].isin(FREE_MAIL))
     company, domains = pd.factorize(companies)
     contacted = np.array([load.get(domain, 0) for domain in domains.tolist()], np.int64)
-    return Crowd(company, contacted, limit)
+    return Crowd(company[order], contacted, limit)
 
 
-def _seed(campaign: str, lead_id: str) -> int:
+def _seeds(campaign: str, lead_ids: pd.Series) -> Whole:
     """0-9999 from campaign and lead; SHA-256, since cheap hashes correlate over experiments."""
-    return int(hashlib.sha256(f"{campaign}|{lead_id}".encode()).hexdigest()[:8], 16) % 10_000
+    ids = one_array(lead_ids)
+    digests = b"".join(
+        _digests(campaign, ids[start : start + BATCH].to_pylist())
+        for start in range(0, len(ids), BATCH)
+    )
+    first_four_bytes = np.frombuffer(digests, ">u4")[:: hashlib.sha256().digest_size // 4]
+    return first_four_bytes.astype(np.int64) % 10_000
+
+
+def _digests(campaign: str, lead_ids: list[str]) -> bytes:
+    return b"".join([hashlib.sha256(f"{campaign}|{lead}".encode()).digest() for lead in lead_ids])
 
 
 def _fresh(
@@ -293,16 +347,16 @@ def _fresh(
     now: datetime,
 ) -> pd.DataFrame:
     going = drawn["route"] >= 0
-    leads = candidates[going].reset_index(drop=True)
+    leads = candidates[["lead_id", "score"]][going].reset_index(drop=True)
     drawn = drawn[going].reset_index(drop=True)
     names = pd.Series([route.sequence for route in campaign.routing.sequences], dtype=TEXT)
     last = int(routed["position"].max()) if len(routed) else 0
     columns = {
         "lead_id": leads["lead_id"],
-        "sequence": names.take(drawn["route"].to_numpy()).reset_index(drop=True),
+        "sequence": names.array.take(drawn["route"].to_numpy()),
         "campaign_version": version,
-        "seed": [_seed(campaign.campaign, lead) for lead in leads["lead_id"].tolist()],
-        "position": np.arange(last + 1, last + 1 + len(leads)),
+        "seed": _seeds(campaign.campaign, leads["lead_id"]),
+        "position": last + drawn["turn"],
         "score": leads["score"],
         "among": drawn["among"],
         "reason": drawn["reason"],
@@ -318,12 +372,20 @@ def _decisions(
     columns = ["lead_id", "cause", "reason", "words"]
     without = pd.concat([barred[columns], nowhere[columns]], ignore_index=True)
     waiting = (without["words"] + "; it waits: " + without["reason"]).fillna(without["reason"])
-    without = without.assign(outcome="not_routed", reason=waiting)
-    told = leads["reason"] + "; " + _looked_up(leads["lead_id"], pd.Series(notes, dtype=TEXT))
+    without = without.assign(outcome=_always("not_routed", without), reason=waiting)
+    told = leads["reason"]
+    if notes:
+        noted = told + "; " + _looked_up(leads["lead_id"], pd.Series(notes, dtype=TEXT))
+        told = noted.fillna(told)
     within = leads[["lead_id"]].assign(
-        outcome="routed", reason=told.fillna(leads["reason"]), cause=leads["sequence"]
+        outcome=_always("routed", leads), reason=told, cause=leads["sequence"]
     )
     decisions = pd.concat([without.drop(columns="words"), within], ignore_index=True)
     by_hand = decisions["reason"].str.startswith("override").to_numpy(dtype=bool)
-    decided_by = np.where(by_hand, "override", "routing")
-    return decisions.assign(decided_by=decided_by).astype(TEXT)
+    decider = pd.Series(["routing", "override"], dtype=TEXT)
+    return decisions.assign(decided_by=decider.take(by_hand.astype(np.int64)).array).astype(TEXT)
+
+
+def _always(word: str, leads: pd.DataFrame) -> pd.Series:
+    """The same word for each lead; pandas would make a Python object of each."""
+    return pd.Series(pyarrow.repeat(word, len(leads)), leads.index, TEXT)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 from jinja2 import Template, UndefinedError, nodes
+from jinja2.meta import find_undeclared_variables
 
 from aicmo_dagster.domain.sandbox import CONTROLS, GLOBALS, LONGEST, PLAIN, RenderFailed, Sandbox
 from aicmo_dagster.domain.template_faults import faults
@@ -21,10 +22,11 @@ _AT_A_TIME = 256
 
 @dataclass(frozen=True)
 class Program:
-    """A compiled template and the names that stand in it, which errors may repeat."""
+    """A compiled template; errors may repeat `names`, and values are taken for `needed`."""
 
     template: Template
     names: frozenset[str]
+    needed: frozenset[str]
 
     @classmethod
     def of(cls, source: str, language: Sandbox) -> "Program":
@@ -34,7 +36,8 @@ class Program:
         names = {name.name for name in tree.find_all(nodes.Name)}
         names |= {part.attr for part in tree.find_all(nodes.Getattr)}
         names |= {str(const.value) for const in tree.find_all(nodes.Const)}
-        return cls(language.from_string(source), frozenset(names))
+        needed = find_undeclared_variables(tree)
+        return cls(language.from_string(source), frozenset(names), frozenset(needed))
 
     def render(self, values: Mapping[str, object]) -> str:
         """What the template writes for `values`, without control characters.
@@ -65,13 +68,12 @@ class Program:
 def _joined(pieces: Iterable[str]) -> str:
     """`pieces` as one text, as long as it is no longer than it may be."""
     remaining = iter(pieces)
-    written, length = [], 0
+    written = ""
     while some := list(islice(remaining, _AT_A_TIME)):
-        written += some
-        length += sum(map(len, some))
-        if length > LONGEST:
+        written += "".join(some)
+        if len(written) > LONGEST:
             raise RenderFailed(f"the message is longer than {LONGEST} characters")
-    return "".join(written)
+    return written
 
 
 def present(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ always carries the same tokens. Not here: tokens (`links`), or where a click lea
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from html import escape, unescape
 
 from aicmo_dagster.domain.campaigns import Track
@@ -73,7 +74,7 @@ class Tracker:
 
             def replaced(found: re.Match[str]) -> str:
                 url = unescape(found[2])
-                if url not in linked and not self._is_ours(url):
+                if url not in linked and not url.startswith(self._ours):
                     owner = None if url in shared else lead_id
                     name = link_name(self.key, self.campaign, url, owner or "")
                     token = click_token(self.key, self.campaign, lead_id, step, name)
@@ -87,8 +88,9 @@ class Tracker:
             html = self._with_pixel(html, lead_id, step)
         return Tracked(Rendered(message.subject, text, html), targets)
 
-    def _is_ours(self, url: str) -> bool:
-        return url.startswith((f"{self.public_url}/u/", f"{self.public_url}/t/"))
+    @cached_property
+    def _ours(self) -> tuple[str, str]:
+        return f"{self.public_url}/u/", f"{self.public_url}/t/"
 
     def _with_pixel(self, html: str, lead_id: str, step: str) -> str:
         token = open_token(self.key, self.campaign, lead_id, step)

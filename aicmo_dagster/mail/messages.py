@@ -18,6 +18,7 @@ from urllib.parse import quote
 from aicmo_dagster.domain.campaigns import Sender
 from aicmo_dagster.domain.markdown import Rendered
 from aicmo_dagster.mail.headers import (
+    WIDTH,
     ascii_address,
     checked_recipient,
     folded,
@@ -28,6 +29,9 @@ from aicmo_dagster.mail.headers import (
 
 _IDENTIFIER = re.compile(r"<[!-;=?-~]+@[!-;=?-~]+>")
 _TARGET = re.compile(r"https?://[!-;=?-~]+")
+_IS_PLAIN = re.compile(r"[\n -~]*")
+"""Text of which only equals signs, and spaces at the end of a line, have to be encoded."""
+
 _PART = (
     'Content-Type: text/{}; charset="utf-8"\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n'
 )
@@ -83,6 +87,8 @@ class Skeleton:
         self._from = mailbox_header("From", sender.name, address)
         self._reply_to = mailbox_header("Reply-To", "", reply_to) if sender.reply_to else ""
         self._tagged = reply_to.rpartition("@") if tagged else None
+        self._address = address
+        self._bounces_tagged = tagged and reply_to == address
         self._mailto = f"<mailto:{quote(reply_to, safe='@+')}?subject=unsubscribe"
         self._identified = (
             text_header("List-ID", f"<{campaign}.{domain}>") + text_header("Feedback-ID", feedback)
@@ -108,6 +114,14 @@ class Skeleton:
             )
         )
 
+    def return_path(self, message_id: str) -> str:
+        """Whom a notice about the message goes to: the envelope's sender.
+
+        Where the sender's own address takes tags, it has the send's: a notice proves what it is
+        about even if it quotes nothing of the message (VERP, under a keyed hash).
+        """
+        return self._tagged_with(message_id) if self._bounces_tagged else self._address
+
     def _headers(self, outgoing: Outgoing) -> str:
         """Every header but Content-Type, in the order they are sent in."""
         if outgoing.date.tzinfo is None:
@@ -131,9 +145,12 @@ class Skeleton:
         """Where replies go: with a tag they prove what they answer, whatever else they lack."""
         if self._tagged is None:
             return self._reply_to
+        return mailbox_header("Reply-To", "", self._tagged_with(message_id))
+
+    def _tagged_with(self, message_id: str) -> str:
+        assert self._tagged is not None
         name, _, host = self._tagged
-        tag = message_id[1:].partition("@")[0]
-        return mailbox_header("Reply-To", "", f"{name}+{tag}@{host}")
+        return f"{name}+{message_id[1:].partition('@')[0]}@{host}"
 
     def _unsubscribe(self, url: str) -> str:
         """How to unsubscribe, by link and by mail (RFC 2369); the mail proves itself by the token.
@@ -176,10 +193,27 @@ def _identifier(what: str, text: str) -> str:
 def _quoted_printable(text: str) -> bytes:
     """`text` in UTF-8, encoded.
 
-    The lines are given to the encoder with bare line feeds, since it writes its soft breaks as the
-    lines of its input end, and some other way where they end in several.
+    ASCII, as nearly all is, is written line by line, which takes half as long as `binascii`. That
+    one is given bare line feeds, since it writes its soft breaks as the lines of its input end, and
+    some other way where they end in several.
     """
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if _IS_PLAIN.fullmatch(text) and " \n" not in text and text[-1:] != " ":
+        lines = text.replace("=", "=3D").split("\n")
+        whole = [line if len(line) <= WIDTH else _cut(line) for line in lines]
+        return "\r\n".join(whole).encode("ascii")
     encoded = binascii.b2a_qp(text.encode("utf-8", "replace"), quotetabs=False, istext=True)
     return encoded.replace(b"\n", b"\r\n")
+
+
+def _cut(line: str) -> str:
+    """`line`, too long as it is, in several that end in soft breaks."""
+    pieces = []
+    while len(line) > WIDTH:
+        end = WIDTH - 1
+        if "=" in line[end - 2 : end]:  # never within what stands for an equals sign
+            end = line.rindex("=", end - 2, end)
+        pieces.append(line[:end])
+        line = line[end:]
+    return "=\r\n".join((*pieces, line))

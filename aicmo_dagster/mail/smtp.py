@@ -52,7 +52,8 @@ class Smtp:
         queue = iter(parcels)
         try:
             while self._assign(queue, book):
-                if not self._let_go(book):
+                # What has arrived by now comes first, so that more marks share a transaction.
+                if not self._take_in(0) and not self._let_go(book):
                     self._wait(book)
             self._record(book)
         except AicmoError:
@@ -179,9 +180,12 @@ class Smtp:
             return
         longest = max(min(pending) - time.monotonic(), 0)
         lingering = min(longest, _LINGER) if self._settled else longest
-        events = self._selector.select(None if lingering == float("inf") else lingering)
-        if not events and self._settled:
+        if not self._take_in(None if lingering == float("inf") else lingering) and self._settled:
             self._record(book)
+
+    def _take_in(self, seconds: float | None) -> bool:
+        """What arrives within `seconds` is taken in, and what can leave leaves; was there any?"""
+        events = self._selector.select(seconds)
         for key, event in events:
             line: Line = key.data
             if event & selectors.EVENT_WRITE:
@@ -189,6 +193,7 @@ class Smtp:
             if event & selectors.EVENT_READ:
                 line.receive()
             self._watch(line)
+        return bool(events)
 
     def _watch(self, line: Line) -> None:
         """The line is watched for what it waits for."""

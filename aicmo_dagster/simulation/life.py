@@ -77,7 +77,7 @@ def live(setting: Setting, seed: int) -> Life:
         world.run(setting.start + timedelta(days=setting.days))
         campaign = setting.document.campaign
         funnel = read_funnel(workspace, campaign, world.passes, setting.start, setting.days)
-        world.journal.close()
+        world.close()
     return Life(seed, funnel, dict(sorted(credits.items())))
 
 
@@ -149,7 +149,9 @@ def _sources(setting: Setting, seed: int, home: Path, credits: Counter[str]) -> 
         yield _list_of(Market(campaign, setting.leads, seed, credits=credits), home / "market.csv")
         return
     for position, source in enumerate(campaign.sources):
-        if isinstance(source, CsvSource):
+        if isinstance(source, CsvSource) and source.is_remote:
+            yield source
+        elif isinstance(source, CsvSource):
             yield source.model_copy(update={"path": str(folder / source.path)})
         else:
             size = min(source.max_leads, MOST_SEARCHED)

@@ -124,6 +124,11 @@ class PostOffice:
         if settled:
             book.write(settled, [])
 
+    def receive(self, parcel: Parcel) -> None:
+        """The message has arrived, whoever brought it."""
+        self.journal.arrived(self._letter(parcel))
+        self.pause()
+
     def was_delivered(self, message_id: str) -> bool:
         """Whether the journal has it."""
         return message_id in self.journal.known
@@ -140,8 +145,7 @@ class PostOffice:
         if address not in self.journal.put_off and greylists(self.behaviour, self.seed, address):
             self.journal.delayed(address)
             return _refused(*GREYLISTED)
-        self.journal.arrived(self._letter(parcel))
-        self.pause()
+        self.receive(parcel)
         return Delivery("accepted", "250 2.0.0 taken")
 
     def _letter(self, parcel: Parcel) -> Letter:

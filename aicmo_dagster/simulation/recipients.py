@@ -70,23 +70,36 @@ class Recipients:
         return self._coming[0][0] if self._coming else None
 
     def act(self, now: datetime) -> int:
-        """Everything up to `now` is done, each at its own instant; tells how much that was."""
+        """Everything up to `now` is done, each at its own instant; tells how much that was.
+
+        What cannot be told is told the next time: a mail waits, and who objects tries again.
+        """
         seen: list[dict[str, Any]] = []
         done = 0
-        while self._coming and self._coming[0][0] <= now:
-            reaction = heapq.heappop(self._coming)[2]
-            done += 1
-            if reaction.kind in _BY_MAIL:
-                handle(self.workspace, message(reaction), reaction.at, MAILBOX, reaction.key)
-            elif reaction.kind == "unsubscribe":
-                self._object(reaction)
-            else:
-                seen += self._seen(reaction)
+        try:
+            while self._coming and self._coming[0][0] <= now:
+                seen += self._done(self._coming[0][2])
+                heapq.heappop(self._coming)
+                done += 1
+        finally:
+            self._spool(seen)
+        return done
+
+    def _done(self, reaction: Reaction) -> list[dict[str, Any]]:
+        """It is told; what is seen at the public service is given back, to be spooled together."""
+        if reaction.kind in _BY_MAIL:
+            handle(self.workspace, message(reaction), reaction.at, MAILBOX, reaction.key)
+        elif reaction.kind == "unsubscribe":
+            self._object(reaction)
+        else:
+            return self._seen(reaction)
+        return []
+
+    def _spool(self, seen: list[dict[str, Any]]) -> None:
         if seen:
             spool = Writer(self.workspace.settings.spool)
             spool.append(seen)
             spool.close()
-        return done
 
     def _reactions(self, letter: Letter) -> list[Reaction]:
         return reactions(self.behaviour, self.seed, letter, self.fit(letter.recipient))

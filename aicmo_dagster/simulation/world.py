@@ -7,6 +7,7 @@ happens is done by the stages themselves. Not here: what recipients do (`recipie
 
 import heapq
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import InitVar, dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
@@ -15,10 +16,12 @@ from aicmo_dagster.domain.campaigns import Schedule
 from aicmo_dagster.domain.nurture.caps import CAMPAIGN, HALTED, SENDER, SENDER_HOUR
 from aicmo_dagster.domain.schedules import next_ticks
 from aicmo_dagster.domain.schemas import STAGES
+from aicmo_dagster.mail.delivery import Transport
 from aicmo_dagster.simulation.behaviour import Behaviour
 from aicmo_dagster.simulation.clock import VirtualClock
 from aicmo_dagster.simulation.post import Journal, PostOffice
 from aicmo_dagster.simulation.recipients import Fit, Recipients
+from aicmo_dagster.stages.attempts import Attempt
 from aicmo_dagster.stages.clock import PATIENCE, SHARED, Ended, Request, look, settle
 from aicmo_dagster.stages.engage import engage
 from aicmo_dagster.stages.harvest import harvest
@@ -30,7 +33,6 @@ from aicmo_dagster.stages.score import score_leads
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.due import next_mail_at
 from aicmo_dagster.store.pacing import room_again_at
-from aicmo_dagster.store.results import record_success
 from aicmo_dagster.store.ticks import active_schedules
 
 HEEDED = timedelta(hours=12)
@@ -80,6 +82,9 @@ class World:
         still: Whether the sources stand still, so that they are read once for each version of the
             document: reading them again would find the same.
         passes: Every run of a stage.
+        carrier: What takes mail to the post office.
+        endures: The failures that the world goes on after, as a daemon does after a run that
+            failed; any other ends it.
     """
 
     workspace: Workspace
@@ -91,6 +96,8 @@ class World:
     pause: InitVar[Action] = lambda: None
     still: bool = False
     passes: list[Pass] = field(default_factory=list)
+    carrier: Callable[[PostOffice], Transport] = lambda office: office
+    endures: Callable[[Exception], bool] = lambda failure: False
     _harvested: dict[str, tuple[int, Report]] = field(default_factory=dict)
     _actions: list[tuple[datetime, int, Action]] = field(default_factory=list)
     _unheeded: datetime | None = None
@@ -101,11 +108,14 @@ class World:
     def __post_init__(self, behaviour: Behaviour, seed: int, fit: Fit, pause: Action) -> None:
         """After a kill, so much later that the ticks of the dead process are given up."""
         key = self.workspace.settings.secret_key()
-        self._office = PostOffice(behaviour, seed, self.journal, self.clock, key, pause=pause)
+        begun, ended = self.journal.begun, self.journal.ended
+        if begun is not None:
+            self.clock.jump(begun + PATIENCE + _MINUTE)
+        office = PostOffice(behaviour, seed, self.journal, self.clock, key, pause=pause)
+        self._transport = self.carrier(office)
         self._recipients = Recipients(self.workspace, behaviour, seed, self.journal, fit)
-        if self.journal.begun is not None:
-            self._recipients.receive(since=self.journal.ended or _EVER)
-            self.clock.jump(self.journal.begun + PATIENCE + _MINUTE)
+        if begun is not None:
+            self._recipients.receive(since=min(begun, ended or _EVER))
 
     def at(self, instant: datetime, action: Action) -> None:
         """`action` is done at `instant`: an edit, a pause, whatever people do to a campaign."""
@@ -117,11 +127,22 @@ class World:
         A tick at `until` itself is for whoever goes on.
         """
         while self.clock.now() < until:
-            self._turn()
-            self.clock.jump(min(self._next(), until))
+            try:
+                self._turn()
+                following = self._next()
+            except Exception as failure:
+                if not self.endures(failure):
+                    raise
+                following = self.clock.now() + _MINUTE
+            self.clock.jump(min(following, until))
         self._recipients.act(until)
         self._engage()
         self.journal.end(until)
+
+    def close(self) -> None:
+        """Whatever is open is given back."""
+        self._transport.close()
+        self.journal.close()
 
     def _turn(self) -> None:
         """Everything that is due now happens."""
@@ -141,29 +162,28 @@ class World:
         self.journal.end(now)
 
     def _run(self, request: Request) -> None:
-        """A run as Dagster would start it, to its end."""
-        for key in request.campaigns:
-            for stage in request.stages or _STAGES_OF[request.job]:
-                self._run_stage(stage, key, request.run_key)
-        ended = {request.run_key: Ended(request.run_key, succeeded=True)}
+        """A run as Dagster would start it, to its end: a stage that fails ends its campaign's."""
+        failed = [key for key in request.campaigns if not self._run_stages(request, key)]
+        ended = {request.run_key: Ended(request.run_key, succeeded=not failed)}
         settle(self.workspace, ended, self.clock.now())
 
-    def _run_stage(self, stage: str, key: str, run_key: str) -> None:
-        began = self.clock.now()
-        report = self._report(stage, key)
-        with self.workspace.database.write() as connection:
-            record_success(
-                connection,
-                key,
-                stage,
-                run_id=run_key,
-                started_at=began,
-                finished_at=self.clock.now(),
-                rows_in=report.rows_in,
-                rows_out=report.rows_out,
-                figures=report.figures,
-            )
-        self.passes.append(Pass(began, report))
+    def _run_stages(self, request: Request, key: str) -> bool:
+        stages = request.stages or _STAGES_OF[request.job]
+        return all(self._run_stage(stage, key, request.run_key) for stage in stages)
+
+    def _run_stage(self, stage: str, key: str, run_key: str) -> bool:
+        attempt = Attempt(self.workspace, key, stage, run_key, begun_at=self.clock.now())
+        try:
+            report = self._report(stage, key)
+            attempt.succeeded(report, self.clock.now())
+        except Exception as failure:
+            if not self.endures(failure):
+                raise
+            with suppress(Exception):  # the database may be what failed
+                attempt.failed(type(failure).__name__, self.clock.now())
+            return False
+        self.passes.append(Pass(attempt.begun_at, report))
+        return True
 
     def _report(self, stage: str, key: str) -> Report:
         now = self.clock.now()
@@ -173,8 +193,10 @@ class World:
             return _LEADS[stage](self.workspace, key, now)
         if stage == "raw_leads":
             return self._harvest(key, now)
-        report = nurture(self.workspace, key, self.clock.now, self._office)
-        self._recipients.receive()
+        try:
+            report = nurture(self.workspace, key, self.clock.now, self._transport)
+        finally:
+            self._recipients.receive()
         self._fresh.discard(key)
         busy = report.figures["now_claimed"] or report.figures["newly_planned"]
         capped = not _LIMITS.isdisjoint(report.reasons)

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from aicmo_dagster.domain.campaigns import ApolloSource, Campaign, read_campaign
+from aicmo_dagster.domain.campaigns import ApolloSource, Campaign, CsvSource, read_campaign
 from aicmo_dagster.domain.documents import parse_yaml
 from aicmo_dagster.domain.template_faults import template_problems
 from aicmo_dagster.errors import BadInput, Problem
 from aicmo_dagster.sources.apollo_filters import filter_problems
+from aicmo_dagster.sources.remote_files import protocol_problem
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def _checked(
         campaign = read_campaign(document, where)
     except BadInput as error:
         raise BadInput(*error.problems, *problems) from error
-    problems += _filter_problems(campaign, where)
+    problems += _filter_problems(campaign, where) + _protocol_problems(campaign, where)
     if problems:
         raise BadInput(*problems)
     return campaign, templates
@@ -161,6 +162,21 @@ def _filter_problems(campaign: Campaign, where: str) -> list[Problem]:
         for position, source in enumerate(campaign.sources)
         if isinstance(source, ApolloSource)
         for problem in filter_problems(source.search, where)
+    ]
+
+
+def _protocol_problems(campaign: Campaign, where: str) -> list[Problem]:
+    """The URLs of its sources that cannot be read for want of a package."""
+    expected = "a path, or a URL of a protocol whose package is installed beside AICMO"
+    found = (
+        (position, protocol_problem(source.path))
+        for position, source in enumerate(campaign.sources)
+        if isinstance(source, CsvSource) and source.is_remote
+    )
+    return [
+        Problem(where, f"sources[{position}].path", problem, expected)
+        for position, problem in found
+        if problem
     ]
 
 

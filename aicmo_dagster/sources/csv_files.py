@@ -7,6 +7,7 @@ reading the files (`csv_text`, `csv_records`), normalising and judging the rows 
 import glob
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from aicmo_dagster.domain.quantities import INSTANT, instants
 from aicmo_dagster.domain.sandbox import RenderFailed
 from aicmo_dagster.domain.templates import row_columns, row_template
 from aicmo_dagster.errors import BadInput, Problem
+from aicmo_dagster.sources import remote_files
 from aicmo_dagster.sources.csv_records import Batch, Misfit, read_batches, show
 from aicmo_dagster.sources.csv_text import read_layout
 
@@ -77,26 +79,40 @@ def read_csv_source(source: CsvSource, name: str, folder: Path) -> Iterator[Harv
     Args:
         source: The source as the campaign document describes it.
         name: What the rows are to carry as their source, such as ``csv-1``.
-        folder: The folder that the source's path is relative to.
+        folder: The folder that the source's path is relative to, unless it is a URL.
 
     Raises:
         BadInput: If there is no file, or some cannot be read as a whole; with every problem found,
             and so at the very end. What came before is of no use then.
+        Transient: If a URL cannot be reached now.
     """
     mapping = _mapping_of(source)
-    paths = _matching(source.path, folder)
     problems: list[Problem] = []
-    for path in paths:
-        where = _relative(path, folder)
+    for where, opened in _files(source, name, folder):
         try:
-            layout = read_layout(path, where, mapping.wanted | mapping.named)
-            for place, batch in enumerate(read_batches(layout, mapping.missing)):
-                if not problems:
-                    yield _harvested(batch, mapping, name, where, begins=place == 0)
+            with opened as path:
+                layout = read_layout(path, where, mapping.wanted | mapping.named)
+                for place, batch in enumerate(read_batches(layout, mapping.missing)):
+                    if not problems:
+                        yield _harvested(batch, mapping, name, where, begins=place == 0)
         except BadInput as error:
             problems += error.problems
     if problems:
         raise BadInput(*problems)
+
+
+def _files(
+    source: CsvSource, name: str, folder: Path
+) -> list[tuple[str, AbstractContextManager[Path]]]:
+    """What each file of the source is called, and the file itself while it is read."""
+    if not source.is_remote:
+        paths = _matching(source.path, folder)
+        return [(_relative(path, folder), nullcontext(path)) for path in paths]
+    found = remote_files.matching(source.path, name)
+    if not found:
+        told = remote_files.shown(source.path)
+        raise BadInput(Problem(name, told, "no such file", "at least one CSV file there"))
+    return [(file.url, remote_files.fetched(file, name)) for file in found]
 
 
 def _harvested(

@@ -85,25 +85,28 @@ def serve_fresh(
 
 
 def keep_outcomes(
-    workspace: Workspace, outcomes: Mapping[int, Outcome], now: datetime
+    connection: sa.Connection,
+    workspace: Workspace,
+    outcomes: Mapping[int, Outcome],
+    now: datetime,
 ) -> list[Answer]:
     """Each call is done and its answers are kept, unless they are already; gives all answers.
 
     Whoever told the provider not to be written to is suppressed in every campaign.
 
     Args:
-        workspace: Where.
+        connection: From `Database.write`.
+        workspace: Whose secret key hides who is suppressed.
         outcomes: By call, all of one provider.
         now: When they became known.
     """
     answers = {call: outcome.answers for call, outcome in outcomes.items()}
-    with workspace.database.write() as connection:
-        first = [call for call in outcomes if _finish(connection, call, outcomes[call], now)]
-        put_answers(connection, [answer for call in first for answer in answers[call]])
-        for call in first:
-            for key in _objectors(workspace, outcomes[call].given):
-                reason, provider = "does not want to be contacted", outcomes[call].provider
-                suppress(connection, "address", key, reason, provider, now)
+    first = [call for call in outcomes if _finish(connection, call, outcomes[call], now)]
+    put_answers(connection, [answer for call in first for answer in answers[call]])
+    for call in first:
+        for key in _objectors(workspace, outcomes[call].given):
+            reason, provider = "does not want to be contacted", outcomes[call].provider
+            suppress(connection, "address", key, reason, provider, now)
     return [answer for call in outcomes for answer in answers[call]]
 
 

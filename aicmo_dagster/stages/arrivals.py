@@ -6,16 +6,22 @@ run whose taker died.
 
 import glob
 import hashlib
+import logging
 import math
-from collections.abc import Set
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Set
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain, islice
 from pathlib import Path
+
+import sqlalchemy as sa
 
 from aicmo_dagster.domain.campaigns import CsvSource
 from aicmo_dagster.domain.schedules import Tick, is_blacked_out
 from aicmo_dagster.errors import AicmoError
-from aicmo_dagster.stages.clock import Request
+from aicmo_dagster.sources.remote_files import matching
+from aicmo_dagster.stages.clock import AT_ONCE, Request
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.campaigns import StoredCampaign
 from aicmo_dagster.store.provider_calls import pending_since
@@ -31,10 +37,30 @@ FIRST_ASK = timedelta(minutes=10)
 """An answer that is pending is asked for after this, then after twice as long, and so on."""
 
 
+REMOTE_SECONDS = 20.0
+"""How long all URLs together are waited for."""
+
+REMOTE_AT_ONCE = 8
+
+Seen = tuple[str, float]
+"""A state of files, and when one of them was last written to, in seconds of the epoch."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A campaign's files, what they are called, and whether that has just been looked up."""
+
+    watched: Watched
+    patterns: list[str] | None
+    is_new: bool
+
+
 def look_for_arrivals(workspace: Workspace, busy: Set[str], now: datetime) -> list[Request]:
     """The harvests to start, each once, whoever looks and how often.
 
-    Files that are seen for the first time start nothing: they were there before.
+    Files that are there when a campaign is applied start nothing (`watch_files`).
 
     Args:
         workspace: The settings and the database.
@@ -47,43 +73,114 @@ def look_for_arrivals(workspace: Workspace, busy: Set[str], now: datetime) -> li
         pending = pending_since(connection)
     resting = {key for key, s in schedules.items() if not s.enabled or is_blacked_out(s, now)}
     held = busy | resting
-    taken = [tick for each in watched if (tick := _file_tick(workspace, each, held, now))]
-    for campaign, since in pending.items():
-        if campaign in schedules and campaign not in held and now - since >= FIRST_ASK:
-            tick = Tick(_slot(since, now), campaign, ANSWERS)
-            with workspace.database.write() as connection:
-                taken += [tick] if take_tick(connection, tick, now) else []
+    known = [_with_patterns(workspace, each) for each in watched]
+    remote = _remote_marks(p for each in known for p in each.patterns or () if _is_remote(p))
+    due = {k: at for k, at in pending.items() if k in schedules and now - at >= FIRST_ASK}
+    new_files = (_file_tick(workspace, each, remote, held, now) for each in known)
+    answers = (_answer_tick(workspace, k, at, now) for k, at in due.items() if k not in held)
+    # No more are taken than are asked for: the others are taken at the next look.
+    taken = islice((tick for tick in chain(new_files, answers) if tick), AT_ONCE)
     return [Request(tick.job, (tick.campaign,), tick.key, tick.at) for tick in taken]
 
 
-def mark_of(patterns: list[str]) -> tuple[str, float]:
-    """What tells this state of the files from any other, and when one was last written to."""
-    seen = []
+def watch_files(connection: sa.Connection, stored: StoredCampaign, now: datetime) -> None:
+    """What arrives from now on is new to the campaign; what an earlier version awaited still is.
+
+    URLs are not asked within a transaction, but by the next look, from which on they count.
+    """
+    patterns = _patterns(stored)
+    if any(map(_is_remote, patterns)):
+        return
+    if found := _mark_of(patterns, {}):
+        put_mark(connection, stored.campaign.campaign, stored.version, patterns, found[0], now)
+
+
+def _mark_of(patterns: list[str], remote: Mapping[str, Seen | None]) -> Seen | None:
+    """What tells this state of the files from any other, and when one was last written to.
+
+    None if some URL could not be asked: what cannot be read is not taken to be empty.
+
+    Args:
+        patterns: Paths and URLs.
+        remote: What was found at the URLs.
+    """
+    seen: list[object] = []
+    latest = 0.0
     for pattern in patterns:
+        if _is_remote(pattern):
+            told = remote[pattern]
+            if told is None:
+                return None
+            seen.append(told[0])
+            latest = max(latest, told[1])
+            continue
         for name in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 - absolute patterns
             try:
                 stat = Path(name).stat()
             except OSError:  # gone since
                 continue
             seen.append((name, stat.st_size, stat.st_mtime_ns))
-    latest = max((written / 1e9 for _, _, written in seen), default=0.0)
+            latest = max(latest, stat.st_mtime_ns / 1e9)
     return hashlib.sha256(repr(seen).encode()).hexdigest()[:16], latest
 
 
+def _remote_marks(urls: Iterable[str]) -> dict[str, Seen | None]:
+    """What is found at each URL; None where nothing is, or it does not answer in time.
+
+    Some protocols do not tell a server that is down from one that has no such file.
+    """
+    pool = ThreadPoolExecutor(REMOTE_AT_ONCE)
+    asked = {url: pool.submit(_remote_mark, url) for url in set(urls)}
+    wait(asked.values(), REMOTE_SECONDS)
+    pool.shutdown(wait=False, cancel_futures=True)  # one that hangs must not hold up the others
+    return {
+        url: future.result() if future.done() and not future.cancelled() else None
+        for url, future in asked.items()
+    }
+
+
+def _remote_mark(url: str) -> Seen | None:
+    try:
+        files = matching(url, "arrivals")
+    except AicmoError as error:
+        _log.warning("a source is not looked at: %s", type(error).__name__)
+        return None
+    if not files:
+        return None
+    return repr([(f.url, f.state) for f in files]), max(file.written for file in files)
+
+
+def _is_remote(pattern: str) -> bool:
+    return "://" in pattern
+
+
+def _with_patterns(workspace: Workspace, watched: Watched) -> _Known:
+    """`watched` with its patterns; without any if its document cannot be read."""
+    if watched.patterns is not None:
+        return _Known(watched, watched.patterns, is_new=False)
+    try:
+        return _Known(watched, _patterns(workspace.campaign(watched.campaign)), is_new=True)
+    except AicmoError:  # a document of another version must not hold up the others
+        return _Known(watched, None, is_new=True)
+
+
 def _file_tick(
-    workspace: Workspace, watched: Watched, held: Set[str], now: datetime
+    workspace: Workspace,
+    known: _Known,
+    remote: Mapping[str, Seen | None],
+    held: Set[str],
+    now: datetime,
 ) -> Tick | None:
     """The tick for files that have changed, taken by us."""
-    if watched.patterns is None:
-        try:
-            patterns = _patterns(workspace.campaign(watched.campaign))
-        except AicmoError:  # a document of another version must not hold up the others
-            return None
-        mark, _ = mark_of(patterns)
-        with workspace.database.write() as connection:
-            put_mark(connection, replace(watched, patterns=patterns), mark, now)
+    watched, patterns = known.watched, known.patterns
+    found = _mark_of(patterns, remote) if patterns is not None else None
+    if patterns is None or found is None:
         return None
-    mark, written = mark_of(watched.patterns)
+    mark, written = found
+    if known.is_new:
+        with workspace.database.write() as connection:
+            put_mark(connection, watched.campaign, watched.version, patterns, mark, now)
+        return None
     if mark == watched.mark or watched.campaign in held or written > (now - SETTLED).timestamp():
         return None
     tick = Tick(now, watched.campaign, NEW_FILES)
@@ -92,11 +189,26 @@ def _file_tick(
     return tick if ours else None
 
 
+def _answer_tick(
+    workspace: Workspace, campaign: str, since: datetime, now: datetime
+) -> Tick | None:
+    """The tick for answers that are pending since then, taken by us."""
+    tick = Tick(_slot(since, now), campaign, ANSWERS)
+    with workspace.database.write() as connection:
+        return tick if take_tick(connection, tick, now) else None
+
+
 def _patterns(stored: StoredCampaign) -> list[str]:
     """The paths of the campaign's CSV sources; a name that is no pattern stands for itself."""
-    paths = [s.path for s in stored.campaign.sources if isinstance(s, CsvSource)]
-    full = [stored.folder / path for path in paths]
-    return [glob.escape(str(path)) if path.is_file() else str(path) for path in full]
+    return [
+        source.path if source.is_remote else _local_pattern(stored.folder / source.path)
+        for source in stored.campaign.sources
+        if isinstance(source, CsvSource)
+    ]
+
+
+def _local_pattern(path: Path) -> str:
+    return glob.escape(str(path)) if path.is_file() else str(path)
 
 
 def _slot(since: datetime, now: datetime) -> datetime:

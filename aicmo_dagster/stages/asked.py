@@ -31,15 +31,17 @@ def asked_about(provider: str, leads: Sequence[Known]) -> list[Asked]:
     return [
         Asked(
             key=lead["lead_id"],
-            external_id=lead["external_id"] if _told_by(provider, lead) else None,
+            external_id=lead["external_id"] if knows_by_id(provider, lead) else None,
             **dict(zip(IDENTIFYING, values, strict=True)),
         )
         for lead, *values in zip(leads, *columns, strict=True)
     ]
 
 
-def _told_by(provider: str, lead: Known) -> bool:
-    """Whether the lead's id is the one that `provider` knows it by."""
+def knows_by_id(provider: str, lead: Known) -> bool:
+    """Whether the lead has an id and it is the one that `provider` knows it by."""
+    if not lead["external_id"]:
+        return False
     origins = json.loads(lead.get("origins") or "{}")
     return str(origins.get("external_id", lead["source"])).startswith(provider)
 

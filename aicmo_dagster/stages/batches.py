@@ -10,6 +10,9 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import chain
+
+import sqlalchemy as sa
 
 from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.sources.dropcontact import LARGEST_BATCH, Collected, Pending, Submitted
@@ -52,19 +55,26 @@ class Batches:
         """Everyone of `people` is submitted, and collected if it is ready in time."""
         client = self.payer.providers.dropcontact
         assert client is not None
-        calls = PaidCalls(self.payer, _PROVIDER, "submit", _PROVIDER, client.submit, self._remember)
+        calls = PaidCalls(
+            *(self.payer, _PROVIDER, "submit", _PROVIDER),
+            *(client.submit, self._remember, self.settle),
+        )
         known = {call.call_id for call in self._pending()}
         try:
             calls.ask(people, LARGEST_BATCH)
         finally:  # whatever ends it, those that were submitted are paid for
             self._collect_new(known)
 
-    def _remember(self, landed: Sequence[tuple[Batch, Submitted]]) -> None:
-        for batch, submitted in landed:
-            self._remember_one(batch, submitted)
+    def _remember(
+        self, connection: sa.Connection, landed: Sequence[tuple[Batch, Submitted]]
+    ) -> list[Answer]:
+        kept = [self._remember_one(connection, batch, submitted) for batch, submitted in landed]
+        return list(chain.from_iterable(kept))
 
-    def _remember_one(self, batch: Batch, submitted: Submitted) -> None:
-        """How to collect the batch is committed before anything else; who was refused is known."""
+    def _remember_one(
+        self, connection: sa.Connection, batch: Batch, submitted: Submitted
+    ) -> list[Answer]:
+        """How to collect the batch is kept; who was refused is known."""
         leads = batch.leads
         workspace = self.payer.providers.workspace
         refused = Outcome(
@@ -72,15 +82,13 @@ class Batches:
         )
         if submitted.request_id is None:
             now = self.payer.providers.time.now()
-            self.settle(keep_outcomes(workspace, {batch.call: refused}, now))
-            return
+            return keep_outcomes(connection, workspace, {batch.call: refused}, now)
         # Ids only; a later run tells by them whom the answers are for.
         awaited = {person: lead for person, lead in leads.items() if lead in submitted.keys}
         request_id, detail = submitted.request_id, json.dumps(awaited)
-        self.payer.finish(batch.call, "pending", detail, request_id=request_id)
-        with workspace.database.write() as connection:
-            put_answers(connection, refused.answers)
-        self.settle(refused.answers)
+        self.payer.finish(connection, batch.call, "pending", detail, request_id=request_id)
+        put_answers(connection, refused.answers)
+        return refused.answers
 
     def _collect_new(self, known: Collection[int]) -> None:
         """All batches are asked for until none of those that are new is pending."""
@@ -109,11 +117,21 @@ class Batches:
         waits: list[float] = []
         errors: list[AicmoError] = []
 
-        def land(call: OpenCall, given: Collected | Pending | AicmoError) -> None:
-            if isinstance(given, AicmoError):
-                self._failed(call, given, errors)
+        kept: list[Answer] = []
+
+        def land(
+            connection: sa.Connection, call: OpenCall, given: Collected | Pending | AicmoError
+        ) -> None:
+            if isinstance(given, Collected):
+                kept.extend(self._collected(connection, call, given))
+            elif isinstance(given, AicmoError):
+                self._failed(connection, call, given, errors)
             else:
-                waits.extend(self._polled(call, given))
+                waits.extend(self._pended(connection, call, given))
+
+        def settle() -> None:
+            self.settle(kept)
+            kept.clear()
 
         providers = self.payer.providers
         width = providers.workspace.settings.dropcontact.at_once
@@ -125,6 +143,7 @@ class Batches:
             width,
             lambda call: partial(client.collect, str(call.request_id)),
             land,
+            settle,
         )
         flight.queue.extend(calls)
         flight.run()
@@ -132,29 +151,38 @@ class Batches:
             raise errors[0]
         return min(waits, default=None)
 
-    def _polled(self, call: OpenCall, given: Collected | Pending) -> list[float]:
-        """The seconds to wait for a batch that is not ready; a batch that is ready is kept."""
-        now = self.payer.providers.time.now()
-        if isinstance(given, Collected):
-            outcome = collected_outcome(self.payer.campaign, call, given, self.payer.now)
-            workspace = self.payer.providers.workspace
-            self.settle(keep_outcomes(workspace, {call.call_id: outcome}, now))
-            return []
-        if call.started_at < now - KEPT:
-            self._lose(call, "never became ready while Dropcontact kept it")
+    def _collected(
+        self, connection: sa.Connection, call: OpenCall, given: Collected
+    ) -> list[Answer]:
+        """The answers of a batch, which are kept."""
+        providers = self.payer.providers
+        outcome = collected_outcome(self.payer.campaign, call, given, self.payer.now)
+        outcomes, now = {call.call_id: outcome}, providers.time.now()
+        return keep_outcomes(connection, providers.workspace, outcomes, now)
+
+    def _pended(self, connection: sa.Connection, call: OpenCall, given: Pending) -> list[float]:
+        """The seconds to wait for a batch that is not ready, unless it is too old."""
+        if call.started_at < self.payer.providers.time.now() - KEPT:
+            self._lose(connection, call, "never became ready while Dropcontact kept it")
             return []
         return [given.seconds]
 
-    def _failed(self, call: OpenCall, error: AicmoError, errors: list[AicmoError]) -> None:
+    def _failed(
+        self,
+        connection: sa.Connection,
+        call: OpenCall,
+        error: AicmoError,
+        errors: list[AicmoError],
+    ) -> None:
         """Whatever keeps us from collecting, a batch stays pending; one that is gone is lost."""
         if isinstance(error, Refused):
-            self._lose(call, str(error))
+            self._lose(connection, call, str(error))
         else:
             errors.append(error)
 
-    def _lose(self, call: OpenCall, reason: str) -> None:
+    def _lose(self, connection: sa.Connection, call: OpenCall, reason: str) -> None:
         """Nobody can tell any more what the batch found, or what it cost."""
-        self.payer.finish(call.call_id, "unknown", reason)
+        self.payer.finish(connection, call.call_id, "unknown", reason)
         self.payer.outcomes["dropcontact: outcome unknown"] += len(call.people)
 
 

@@ -14,7 +14,7 @@ from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.agenda import STATES, agenda_counts
 from aicmo_dagster.store.assurances import due_by_day, exits
 from aicmo_dagster.store.campaigns import StoredCampaign
-from aicmo_dagster.store.pacing import pace_of
+from aicmo_dagster.store.pacing import pace_of, sent_within_a_day
 
 DAYS = 14
 
@@ -36,17 +36,20 @@ def mail_calendar(workspace: Workspace, stored: StoredCampaign, now: datetime) -
     """The next 14 days (UTC) by sender: day, sender, due, expected.
 
     `due` are this campaign's sends by the day they are due on, the overdue ones on the first;
-    `expected` is what the sender's daily cap, as it is today, lets out if nobody else uses it.
+    `expected` is what the sender's daily cap, as it is today and after what was sent in the last 24
+    hours, lets out if nobody else uses it.
     """
     begin = now.replace(hour=0, minute=0, second=0, microsecond=0)
     caps = stored.campaign.nurture.caps
     with workspace.database.read() as connection:
         due = due_by_day(connection, stored.campaign.campaign, begin, DAYS)
         paces = {sender: pace_of(connection, sender) for sender in due}
+        spent = {sender: sent_within_a_day(connection, sender, now) for sender in due}
     rows = []
     for sender, counts in due.items():
         pace = paces[sender]
-        expected = projected(counts, day_limit(caps, pace.level if pace else 0))
+        limit = day_limit(caps, pace.level if pace else 0)
+        expected = projected(counts, limit, spent[sender])
         days = [f"{begin + timedelta(days=number):%Y-%m-%d}" for number in range(DAYS)]
         rows += list(zip(days, [sender] * DAYS, counts, expected, strict=True))
     return pd.DataFrame(rows, columns=["day", "sender", "due", "expected"])

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import sqlalchemy as sa
+
 from aicmo_dagster.sources.apollo import Company
 from aicmo_dagster.sources.people import NOT_FOUND, Answered, Asked
 from aicmo_dagster.stages.answers import Outcome, keep_outcomes
@@ -58,7 +60,7 @@ class _Questions:
         assert payer.providers.apollo is not None
         self._payer, self._apollo = payer, payer.providers.apollo
         self._calls: PaidCalls[Company] = PaidCalls(
-            payer, _PROVIDER, "organization", "apollo/organization", self._request, self._land
+            payer, _PROVIDER, "organization", "apollo/organization", self._request, self._keep
         )
 
     def ask(self, companies: dict[str, Asked]) -> None:
@@ -67,9 +69,13 @@ class _Questions:
     def _request(self, companies: list[Asked]) -> Company:
         return self._apollo.organization(str(companies[0].domain))
 
-    def _land(self, landed: Sequence[tuple[Batch, Company]]) -> None:
+    def _keep(
+        self, connection: sa.Connection, landed: Sequence[tuple[Batch, Company]]
+    ) -> list[Answer]:
         outcomes = {batch.call: self._outcome(batch, company) for batch, company in landed}
-        keep_outcomes(self._payer.providers.workspace, outcomes, self._payer.providers.time.now())
+        providers = self._payer.providers
+        keep_outcomes(connection, providers.workspace, outcomes, providers.time.now())
+        return []  # no lead's: `_rows` serves them
 
     def _outcome(self, batch: Batch, company: Company) -> Outcome:
         fields, payer = company.fields or {}, self._payer

@@ -83,6 +83,11 @@ class Dispatch:
         return self.stored.campaign.campaign
 
     @property
+    def changed_anything(self) -> bool:
+        """Whether any send was claimed, moved or cancelled."""
+        return self.tally.total() > 0 or self.passed_over.total() > 0
+
+    @property
     def _sender(self) -> str:
         return self.stored.campaign.nurture.sender.address
 
@@ -164,6 +169,8 @@ class Dispatch:
                     written += self._written(send, letters, lead, thread)
             self._keep_links([targets for _, _, targets in written])
             for send, parcel, _ in written:
+                if self.clock() - self._date > outcomes.LEASE:
+                    return  # given back at the end of the pass, and judged anew by the next
                 if not self._is_closed(send, self._date):
                     yield parcel
 
@@ -177,7 +184,7 @@ class Dispatch:
         """The message of `send` and where its links lead; none if it cannot be written."""
         try:
             letter = letters.write(send, lead, thread, self._date)
-            parcel = Parcel(self._sender, send.email, send.message_id, letter.content)
+            parcel = Parcel(letter.sender, send.email, send.message_id, letter.content)
         except (RenderFailed, Undeliverable) as error:
             self._held.append((send, str(error)))
             return []

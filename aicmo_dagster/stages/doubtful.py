@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from aicmo_dagster.stages.workspace import Workspace
+from aicmo_dagster.store.audit import record_change
 from aicmo_dagster.store.campaigns import load_campaign
 from aicmo_dagster.store.decisions import record_decisions
 from aicmo_dagster.store.unknown_sends import resolve_unknown
@@ -17,7 +18,14 @@ _TEXT = pd.ArrowDtype(pa.string())
 
 
 def resolve(
-    workspace: Workspace, message_id: str, *, sent: bool, reason: str, by: str, now: datetime
+    workspace: Workspace,
+    message_id: str,
+    *,
+    sent: bool,
+    reason: str,
+    by: str,
+    who: str,
+    now: datetime,
 ) -> tuple[str, str, str]:
     """The send arrived, or did not and is due again; tells its campaign, lead and step.
 
@@ -39,4 +47,7 @@ def resolve(
             campaign_version=version,
             inputs={"step": step},
         )
+        about = {"campaign": campaign, "subject": lead_id}
+        before, after = ({"step": step, "state": state} for state in ("unknown", outcome))
+        record_change(connection, who, "send.resolve", now, **about, before=before, after=after)
     return campaign, lead_id, step

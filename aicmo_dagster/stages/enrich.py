@@ -14,13 +14,14 @@ from typing import Any
 
 import pandas as pd
 import pyarrow
+import sqlalchemy as sa
 
 from aicmo_dagster.domain.campaigns import Enrich
 from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.sources.apollo import LARGEST_MATCH, Matched
 from aicmo_dagster.sources.people import Asked
 from aicmo_dagster.stages.answers import Outcome, keep_outcomes, name_answers, serve_fresh
-from aicmo_dagster.stages.asked import IDENTIFYING, Known, asked_about, identity_of
+from aicmo_dagster.stages.asked import IDENTIFYING, Known, asked_about, identity_of, knows_by_id
 from aicmo_dagster.stages.batches import Batches
 from aicmo_dagster.stages.companies import ask_companies
 from aicmo_dagster.stages.doubts import doubts_left, resolve_doubts
@@ -117,9 +118,8 @@ class Enrichment:
 
         Either whom it told us of, or the others.
         """
-        everyone = asked_about(provider, list(self._missing.values()))
-        asked = [person for person in everyone if bool(person.external_id) is told]
-        known = [(identity_of(person), person) for person in asked]
+        leads = [one for one in self._missing.values() if knows_by_id(provider, one) is told]
+        known = [(identity_of(person), person) for person in asked_about(provider, leads)]
         people = {self._payer.person(provider, i): person for i, person in known if i}
         self.outcomes[f"{provider}: nothing to ask by"] += sum(not i for i, _ in known)
         done = {answer.lead_id for answer in self._answers_of(provider)}
@@ -145,11 +145,14 @@ class Enrichment:
         apollo = self.providers.apollo
         assert apollo is not None
         calls: PaidCalls[Matched] = PaidCalls(
-            self._payer, "apollo", "match", "apollo/match", apollo.match, self._matched
+            *(self._payer, "apollo", "match", "apollo/match"),
+            *(apollo.match, self._matched, self._settle),
         )
         calls.ask(people, LARGEST_MATCH)
 
-    def _matched(self, landed: Sequence[tuple[Batch, Matched]]) -> None:
+    def _matched(
+        self, connection: sa.Connection, landed: Sequence[tuple[Batch, Matched]]
+    ) -> list[Answer]:
         outcomes = {
             batch.call: Outcome(
                 self.key, "apollo", batch.leads, matched.answers, matched.credits, self.now
@@ -157,7 +160,7 @@ class Enrichment:
             for batch, matched in landed
         }
         now = self.providers.time.now()
-        self._settle(keep_outcomes(self.providers.workspace, outcomes, now))
+        return keep_outcomes(connection, self.providers.workspace, outcomes, now)
 
     def _settle(self, answers: Collection[Answer]) -> None:
         """Leads with a usable address are not asked about any more.

@@ -4,7 +4,7 @@ What was handed to others, and the sources that leads are harvested from, are ou
 report says what remains to be done by hand.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from email.parser import BytesHeaderParser
@@ -20,6 +20,7 @@ from aicmo_dagster.mail.outbox import discard
 from aicmo_dagster.stages.imports import forget_imported
 from aicmo_dagster.stages.record import replay
 from aicmo_dagster.stages.workspace import Workspace
+from aicmo_dagster.store.audit import record_change
 from aicmo_dagster.store.erasures import (
     Known,
     Person,
@@ -49,11 +50,14 @@ class Erasure:
     handed_to: tuple[str, ...]
 
 
-def erase(workspace: Workspace, address: str, decided_by: str, now: datetime) -> Erasure:
+def erase(
+    workspace: Workspace, address: str, decided_by: str, now: datetime, *, who: str
+) -> Erasure:
     """The person at `address` is in nothing of ours; again finds nothing more.
 
     Keyed hashes stay of this address, of every other one we know the person had, and of what else
-    a source may name it by, so that nobody writes there and no harvest brings it back.
+    a source may name it by, so that nobody writes there and no harvest brings it back. The audit
+    tells that `who` asked for it, and what vanished from tables, not whose it was.
     """
     known_as = normal_address(address)
     replay(workspace)
@@ -71,10 +75,16 @@ def erase(workspace: Workspace, address: str, decided_by: str, now: datetime) ->
         known.addresses.add(known_as)
         removed = remove_person(connection, people, known.addresses)
         _keep_away(connection, workspace.settings.secret_key(), known, decided_by, now)
+        campaigns = len({campaign for campaign, _ in people})
+        told = {"campaigns": campaigns, "removed": _found(removed)}
+        record_change(connection, who, "person.erase", now, after=told)
     after = _clear_files(workspace, people, known)
     removed |= {place: count + before[place] for place, count in after.items()}
-    found = {place: count for place, count in removed.items() if count}
-    return Erasure(len({campaign for campaign, _ in people}), found, tuple(receivers))
+    return Erasure(campaigns, _found(removed), tuple(receivers))
+
+
+def _found(removed: Mapping[str, int]) -> dict[str, int]:
+    return {place: count for place, count in removed.items() if count}
 
 
 def _clear_files(workspace: Workspace, people: Collection[Person], known: Known) -> dict[str, int]:

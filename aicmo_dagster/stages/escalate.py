@@ -40,18 +40,6 @@ UNREACHABLE = timedelta(minutes=15)
 """Until a mail is tried again that could not even be handed over."""
 
 
-def acknowledge(workspace: Workspace, key: str, lead_id: str, *, by: str, now: datetime) -> bool:
-    """`by` has taken the lead up: no reminder follows. Tells whether nobody had before.
-
-    Raises:
-        AicmoError: If the lead was not handed over.
-    """
-    with workspace.database.write(durable=True) as connection:
-        first = handoffs.acknowledge(connection, key, lead_id, by, now)
-        escalations.drop(connection, key, lead_id, now)
-    return first
-
-
 def plan(workspace: Workspace, key: str, now: datetime) -> int:
     """Each handoff of the campaign that waits for an owner has its reminders; how many are new."""
     campaign = workspace.campaign(key).campaign

@@ -17,7 +17,7 @@ from aicmo_dagster.store.frames import read_page
 Format = Literal["csv", "parquet", "jsonl"]
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
-_ROWS = 10_000
+_ROWS = 2_000
 
 
 def exported(

@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from aicmo_dagster.domain.tokens import environment_key
-from aicmo_dagster.errors import AicmoError
+from aicmo_dagster.errors import AicmoError, Transient
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.environments import Stamp, read_stamp, renew_stamp, set_stamp
 
@@ -89,6 +89,15 @@ class Fence:
         if known.get(stamp.id, -1) >= stamp.claims:
             return
         text = json.dumps(known | {stamp.id: stamp.claims})
+        try:
+            self._replace(text)
+        except OSError as error:
+            raise Transient(
+                f"{self._path} cannot be written ({error.strerror}); without it nothing is sent"
+            ) from error
+
+    def _replace(self, text: str) -> None:
+        """The file holds `text`, or what it held."""
         descriptor, draft = tempfile.mkstemp(prefix=f".{NAME}.", dir=self._path.parent)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -5,7 +5,7 @@ Not here: what they are (`domain.figures`), or counting them (`store.figures`).
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -41,11 +41,7 @@ def campaign_figures(
     Raises:
         AicmoError: If there is no such campaign.
     """
-    told = _told(workspace, {key}, now, records)
-    with workspace.database.read() as connection:
-        # As text: what is needed of it is little, and to check it again is dear.
-        document = json.loads(document_text(connection, key))
-        return _figures(connection, {key}, now, told, days, document)
+    return _figures(workspace, {key}, now, records, days, key)
 
 
 def overall_figures(
@@ -56,46 +52,44 @@ def overall_figures(
     days: int = WINDOW_DAYS,
 ) -> Figures:
     """The figures of the campaigns of `scope` together; of all of them if there is none."""
-    told = _told(workspace, scope, now, records)
-    with workspace.database.read() as connection:
-        return _figures(connection, scope, now, told, days, None)
-
-
-def _told(
-    workspace: Workspace, scope: Scope, now: datetime, records: Records | None
-) -> Mapping[str, Record]:
-    """Of each sender, its last days; outside the snapshot, since `records` takes connections.
-
-    Whoever holds one while waiting for another waits for all who do the same.
-    """
-    with workspace.database.read() as connection:
-        senders = senders_of(connection, scope)
-        if records is None:
-            return records_of(connection, senders, now)
-    return records(senders, now)
+    return _figures(workspace, scope, now, records, days, None)
 
 
 def _figures(
-    connection: sa.Connection,
+    workspace: Workspace,
     scope: Scope,
     now: datetime,
-    senders: Mapping[str, Record],
+    records: Records | None,
     days: int,
-    document: Document | None,
+    key: str | None,
 ) -> Figures:
     first = now - timedelta(days=days - 1)
     begin = first.replace(hour=0, minute=0, second=0, microsecond=0)
-    known = Known(
+    with workspace.database.read() as connection:
+        known = _known(connection, scope, now, begin, key)
+        senders = senders_of(connection, scope)
+        told = records_of(connection, senders, now) if records is None else {}
+        counts = read_counts(connection, scope, begin)
+    # Not before: whoever holds a connection while waiting for another waits for all who do so.
+    return figures(counts, replace(known, senders=records(senders, now) if records else told))
+
+
+def _known(
+    connection: sa.Connection, scope: Scope, now: datetime, begin: datetime, key: str | None
+) -> Known:
+    """What there is beside the counts, but for the senders."""
+    # As text: what is needed of it is little, and to check it again is dear.
+    document = json.loads(document_text(connection, key)) if key else None
+    return Known(
         campaigns=1 if document else count_campaigns(connection, scope),
         first_day=begin.date(),
         last_day=now.date(),
         threshold=document["scoring"]["threshold"] if document else None,
         capacities=_capacities(document) if document else {},
-        senders=senders,
-        experiments=_variants(connection, document["campaign"]) if document else [],
+        senders={},
+        experiments=_variants(connection, key) if key else [],
         troubles=[asdict(each) for each in read_troubles(connection, scope, now)],
     )
-    return figures(read_counts(connection, scope, begin), known)
 
 
 def _capacities(document: Document) -> dict[str, int | None]:

@@ -50,7 +50,7 @@ def _held(
     connection: sa.Connection, key: str, lead_id: str, decision: Decision, campaign: Campaign
 ) -> list[str]:
     """What the lead holds now, in the fields that were looked at to decide about it."""
-    leads = leads_with_scores(connection, key, lead_id)
+    leads = leads_with_scores(connection, key, lead_id=lead_id)
     if leads.empty:
         return []
     facts = Facts(leads)

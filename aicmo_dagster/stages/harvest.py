@@ -146,7 +146,8 @@ def _take_in(
         replace_frame(connection, "raw_leads", key, taken.leads)
         harvests.put_aliases(connection, key, taken.aliases)
         others = [rejects_without_erased(connection, secret_key, part) for part in rejects]
-        harvests.replace_rejects(connection, key, pd.concat([*others, refused]))
+        parts = [part for part in (*others, refused) if len(part)] or [refused]
+        harvests.replace_rejects(connection, key, pd.concat(parts))
         follow_aliases(connection, key)
     return replace(
         taken, leads=taken.leads.iloc[:0], aliases=taken.aliases.iloc[:0], rejects=refused

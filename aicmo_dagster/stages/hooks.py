@@ -56,7 +56,8 @@ def hear_dropcontact(workspace: Workspace, payload: object, clock: Time = REAL_T
             given = providers.ask("dropcontact", partial(client.collect, str(call.request_id)))
             if isinstance(given, Collected):
                 outcome = collected_outcome(campaign, call, given, call.started_at)
-                keep_outcomes(workspace, {call.call_id: outcome}, clock.now())
+                with workspace.database.write() as connection:
+                    keep_outcomes(connection, workspace, {call.call_id: outcome}, clock.now())
                 collected += 1
     _log.info("dropcontact: %d of %d batches told of are collected", collected, len(calls))
     return collected

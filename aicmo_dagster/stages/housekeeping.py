@@ -1,6 +1,6 @@
 """What is kept for how long: history, spools, logs. The ledger and decisions are kept for good.
 
-Not here: Dagster's runs and events (`defs.housekeeping`).
+Not here: Dagster's runs, events and ticks (`defs.housekeeping`).
 """
 
 from collections.abc import Iterator
@@ -22,13 +22,18 @@ class Ages:
     """How old what may be.
 
     Args:
-        runs: Dagster's runs, their events and logs, unless they made the latest of something.
+        runs: Dagster's runs, their events and logs, unless they made the latest of something; the
+            looks of its daemon that started a run.
+        idle_looks: Looks of its daemon that started nothing.
+        failed_looks: Those that failed.
         ticks: Of campaigns, and what became of them.
         results: What each stage did, and incidents that are over.
         refused: Segments of events that the database would not take.
     """
 
     runs: timedelta = timedelta(days=7)
+    idle_looks: timedelta = timedelta(days=1)
+    failed_looks: timedelta = timedelta(days=30)
     ticks: timedelta = timedelta(days=30)
     results: timedelta = timedelta(days=90)
     refused: timedelta = timedelta(days=30)

@@ -1,15 +1,22 @@
 """Several requests at once: they wait in threads, and all else happens in the caller's.
 
-So the store sees one writer, whoever is asked, and what is done with an answer needs no locks. Not
-here: what is asked (`search`, `paid_calls`), or how often it may be (`providers`).
+So the store sees one writer, whoever is asked, and what is done with an answer needs no locks. What
+came back and what leaves next is committed together, and only then the next leaves; whatever else
+there is to do with the answers is done while it is under way.
+
+Not here: what is asked (`search`, `paid_calls`), or how often it may be (`providers`).
 """
 
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from queue import SimpleQueue
 from typing import Generic, TypeVar
+
+import sqlalchemy as sa
 
 from aicmo_dagster.errors import AicmoError
 
@@ -24,8 +31,9 @@ class Later:
     until: datetime | None = None
 
 
-Start = Callable[[list[Item]], list[tuple[Item, Callable[[], Given]]] | Later]
-Land = Callable[[list[tuple[Item, Given | AicmoError]]], None]
+Transaction = Callable[[], AbstractContextManager[sa.Connection]]
+Start = Callable[[sa.Connection, list[Item]], list[tuple[Item, Callable[[], Given]]] | Later]
+Land = Callable[[sa.Connection, list[tuple[Item, Given | AicmoError]]], None]
 
 
 class InFlight(Generic[Item, Given]):
@@ -35,24 +43,32 @@ class InFlight(Generic[Item, Given]):
 
     Args:
         width: Requests at once.
+        transaction: What landing and starting happen in; it ends before the requests leave.
         start: Called with the next items, as many as there are places for; gives the requests of
             those that there is something to ask about. It may put others back into the queue.
         land: Called with all that came back meanwhile: items, each with its answer or the error
             that came instead. It may add to the queue, or clear it.
+        settle: Called after that, with the next requests under way and no transaction open.
         pause: Waits until an instant, with nothing in flight; may raise to end it all.
     """
 
     def __init__(
         self,
         width: int,
+        transaction: Transaction,
         start: Start[Item, Given],
         land: Land[Item, Given],
+        settle: Callable[[], None],
         pause: Callable[[datetime], None],
     ) -> None:
         self.queue: deque[Item] = deque()
         self._places = 1
-        self._width, self._start, self._land, self._pause = width, start, land, pause
+        self._width, self._transaction = width, transaction
+        self._start, self._land, self._settle, self._pause = start, land, settle, pause
         self._flying: dict[Future[Given], Item] = {}
+        self._done: SimpleQueue[Future[Given]] = SimpleQueue()
+        self._landed: list[tuple[Item, Given | AicmoError]] = []
+        self._failure: BaseException | None = None
 
     @property
     def idle(self) -> bool:
@@ -63,47 +79,69 @@ class InFlight(Generic[Item, Given]):
         """The queue is empty and every answer has landed, also where an error ends it."""
         with ThreadPoolExecutor(self._width) as pool:
             try:
-                while self.queue or self._flying:
-                    if not self.queue or len(self._flying) >= self._places:
-                        self._land_some()
-                    elif (later := self._launch(pool)) is not None:
+                while self._failure is None and (self.queue or self._flying or self._landed):
+                    if not self._landed and (not self.queue or not self._free):
+                        self._await()
+                    elif (later := self._turn(pool)) is not None:
                         self._wait(later)
             finally:
-                while self._flying:
-                    self._land_some()
+                self._land_all()
 
-    def _launch(self, pool: ThreadPoolExecutor) -> Later | None:
-        """The next of the queue are in flight, unless they are to wait."""
-        places = min(self._places - len(self._flying), len(self.queue))
-        items = [self.queue.popleft() for _ in range(places)]
-        started = self._start(items)
+    @property
+    def _free(self) -> int:
+        return self._places - len(self._flying)
+
+    def _turn(self, pool: ThreadPoolExecutor) -> Later | None:
+        """What came back has landed and the next are in flight, unless they are to wait."""
+        with self._transaction() as connection:
+            if self._landed:
+                self._land(connection, self._landed)
+            items = [self.queue.popleft() for _ in range(min(self._free, len(self.queue)))]
+            started = self._start(connection, items) if items else []
+        self._landed = []
         if isinstance(started, Later):
             self.queue.extendleft(reversed(items))
-            return started
-        for item, request in started:
-            self._flying[pool.submit(request)] = item
-        return None
+        else:
+            for item, request in started:
+                self._launch(pool, item, request)
+        self._settle()
+        return started if isinstance(started, Later) else None
+
+    def _launch(self, pool: ThreadPoolExecutor, item: Item, request: Callable[[], Given]) -> None:
+        future = pool.submit(request)
+        self._flying[future] = item
+        future.add_done_callback(self._done.put)
 
     def _wait(self, later: Later) -> None:
         """What is in flight lands first, so that no answer is lost while nothing happens."""
         if self._flying:
-            self._land_some()
+            self._await()
         elif later.until is not None:
             self._pause(later.until)
 
-    def _land_some(self) -> None:
-        done, _ = wait(self._flying, return_when=FIRST_COMPLETED)
-        landed: list[tuple[Item, Given | AicmoError]] = []
-        failures = []
+    def _await(self) -> None:
+        """Something has come back."""
+        done = {self._done.get()}
+        while not self._done.empty():
+            done.add(self._done.get())
         for future in [future for future in self._flying if future in done]:
             item, error = self._flying.pop(future), future.exception()
             if error is None:
-                landed.append((item, future.result()))
+                self._landed.append((item, future.result()))
             elif isinstance(error, AicmoError):
-                landed.append((item, error))
+                self._landed.append((item, error))
             else:
-                failures.append(error)
+                self._failure = self._failure or error
         self._places = self._width
-        self._land(landed)
-        if failures:
-            raise failures[0]
+
+    def _land_all(self) -> None:
+        """Nothing leaves any more, and nothing that came back is lost."""
+        while self._flying:
+            self._await()
+        if self._landed:
+            with self._transaction() as connection:
+                self._land(connection, self._landed)
+            self._landed = []
+            self._settle()
+        if self._failure is not None:
+            raise self._failure

@@ -3,31 +3,55 @@
 Not here: Markdown, MIME, DKIM or delivery themselves.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import takewhile
 from typing import Any
 
 from aicmo_dagster.domain.campaigns import Step
 from aicmo_dagster.domain.markdown import MessageTemplate, compile_message
 from aicmo_dagster.domain.tokens import unsubscribe_token
-from aicmo_dagster.domain.tracking import Link, Tracked, Tracker, fixed_links
+from aicmo_dagster.domain.tracking import Link, Tracker, fixed_links
 from aicmo_dagster.mail.messages import Outgoing, Skeleton
 from aicmo_dagster.mail.signing import Signer, read_signer, require_alignment
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.campaigns import StoredCampaign
 from aicmo_dagster.store.ledger import Send
 
-_Template = tuple[int, str, str, str | None]
-"""Version of the campaign document, sequence, step, variant."""
-
 
 @dataclass(frozen=True)
 class Letter:
-    """A message, and where its links lead by their names: to be kept before it leaves."""
+    """A message, and where its links lead by their names: to be kept before it leaves.
 
+    Args:
+        sender: The envelope's.
+        content: The message.
+        targets: Of its links.
+    """
+
+    sender: str
     content: bytes = field(repr=False)
     targets: Mapping[str, Link]
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What the sends of one step and variant share.
+
+    Args:
+        template: Compiled.
+        fixed: URLs of its links that are the same for every lead.
+        skeleton: Of its messages.
+        follows: Whether it continues the thread before it, having no subject of its own.
+        starts: The steps of its sequence that start a thread.
+    """
+
+    template: MessageTemplate
+    fixed: frozenset[str]
+    skeleton: Skeleton
+    follows: bool
+    starts: frozenset[str]
 
 
 class Letters:
@@ -45,13 +69,20 @@ class Letters:
         self._key = stored.campaign.campaign
         self._name = stored.campaign.name
         self._versions: dict[int, StoredCampaign] = {}
-        self._templates: dict[_Template, MessageTemplate] = {}
-        self._skeletons: dict[tuple[str, str], Skeleton] = {}
-        self._fixed: dict[_Template, frozenset[str]] = {}
+        self._kinds: dict[tuple[int, str, str, str | None], _Kind] = {}
         self._secret_key = workspace.settings.secret_key()
         self._tracker = Tracker(
             self._secret_key, workspace.settings.public_url, self._key, self._track
         )
+        self._unsubscribe_url = f"{workspace.settings.public_url}/u/"
+        self._shared = {
+            "sender": {
+                "name": self._sender.name,
+                "address": self._sender.address,
+                "postal_address": self._sender.postal_address,
+            },
+            "campaign": {"key": self._key, "name": self._name},
+        }
         self._signer = open_signer(workspace, self._sender.address)
 
     def write(
@@ -69,10 +100,12 @@ class Letters:
             RenderFailed: If a template names what this lead lacks.
             Undeliverable: If the address cannot be written to.
         """
+        kind = self._kind(send)
         token = unsubscribe_token(self._secret_key, self._key, send.lead_id)
-        url = f"{self._workspace.settings.public_url}/u/{token}"
-        replied_to = self._replied_to(send, thread)
-        tracked = self._tracked(send, lead, url)
+        url = self._unsubscribe_url + token
+        rendered = kind.template.render({**lead, **self._shared, "unsubscribe_url": url})
+        tracked = self._tracker.tracked(rendered, send.lead_id, send.step, kind.fixed)
+        replied_to = _continued(thread, kind.starts) if kind.follows else ()
         message = Outgoing(
             recipient=send.email,
             recipient_name=_full_name(lead),
@@ -81,76 +114,38 @@ class Letters:
             rendered=tracked.message,
             unsubscribe_url=url,
             in_reply_to=replied_to[-1] if replied_to else None,
-            references=tuple(replied_to),
+            references=replied_to,
         )
-        content = self._skeleton(send).message(message)
+        content = kind.skeleton.message(message)
         if self._signer is not None:
             content = self._signer.signed(content, int(message.date.timestamp()))
-        return Letter(content, tracked.targets)
+        return Letter(kind.skeleton.return_path(send.message_id), content, tracked.targets)
 
-    def _tracked(self, send: Send, lead: dict[str, Any], url: str) -> Tracked:
-        template = self._template(send)
-        rendered = template.render(self._tokens(lead, url))
-        fixed = self._fixed[_template_of(send)]
-        return self._tracker.tracked(rendered, send.lead_id, send.step, fixed)
+    def _kind(self, send: Send) -> _Kind:
+        at = (send.campaign_version, send.sequence, send.step, send.variant)
+        if (kind := self._kinds.get(at)) is None:
+            self._kinds[at] = kind = self._compiled(send)
+        return kind
 
-    def _skeleton(self, send: Send) -> Skeleton:
-        at = (send.sequence, send.step)
-        if at not in self._skeletons:
-            tagged = self._track.replies
-            self._skeletons[at] = Skeleton(self._sender, self._key, *at, tagged=tagged)
-        return self._skeletons[at]
-
-    def _tokens(self, lead: dict[str, Any], url: str) -> dict[str, Any]:
-        sender = self._sender
-        return {
-            **lead,
-            "sender": {
-                "name": sender.name,
-                "address": sender.address,
-                "postal_address": sender.postal_address,
-            },
-            "campaign": {"key": self._key, "name": self._name},
-            "unsubscribe_url": url,
-        }
-
-    def _template(self, send: Send) -> MessageTemplate:
-        at = _template_of(send)
-        if at not in self._templates:
-            version = self._version(send.campaign_version)
-            texts = {v: (s, b) for v, s, b in self._step(send).texts()}
-            subject, body = texts.get(send.variant) or next(iter(texts.values()))
-            self._templates[at] = compile_message(
-                subject or self._thread_subject(send),
-                version.templates.get(body, body) if body else "",
-            )
-            self._fixed[at] = fixed_links(self._templates[at].source)
-        return self._templates[at]
-
-    def _thread_subject(self, send: Send) -> str:
-        """The last subject before this step: a follow-up without one keeps its thread's."""
-        subject = ""
-        for step in self._steps(send):
-            if step.id == send.step:
-                break
-            subject = step.subject or next((v.subject for v in step.variants if v.subject), subject)
-        return subject
-
-    def _replied_to(self, send: Send, thread: list[tuple[str, str]]) -> list[str]:
-        """Message-IDs of the thread that this send continues; a subject starts a new one."""
-        if any(subject for _, subject, _ in self._step(send).texts()):
-            return []
-        starts = {step.id for step in self._steps(send) if any(s for _, s, _ in step.texts())}
-        continued: list[str] = []
-        for step, identifier in thread:
-            continued = [identifier] if step in starts else [*continued, identifier]
-        return continued
-
-    def _step(self, send: Send) -> Step:
-        return next(step for step in self._steps(send) if step.id == send.step)
-
-    def _steps(self, send: Send) -> list[Step]:
-        return self._version(send.campaign_version).campaign.sequences[send.sequence].steps
+    def _compiled(self, send: Send) -> _Kind:
+        version = self._version(send.campaign_version)
+        steps = version.campaign.sequences[send.sequence].steps
+        step = next(each for each in steps if each.id == send.step)
+        texts = {v: (s, b) for v, s, b in step.texts()}
+        subject, body = texts.get(send.variant) or next(iter(texts.values()))
+        template = compile_message(
+            subject or _thread_subject(steps, send.step),
+            version.templates.get(body, body) if body else "",
+        )
+        at = (self._sender, self._key, send.sequence, send.step)
+        starts = frozenset(each.id for each in steps if any(s for _, s, _ in each.texts()))
+        return _Kind(
+            template=template,
+            fixed=fixed_links(template.source),
+            skeleton=Skeleton(*at, tagged=self._track.replies),
+            follows=send.step not in starts,
+            starts=starts,
+        )
 
     def _version(self, version: int) -> StoredCampaign:
         if version not in self._versions:
@@ -158,8 +153,20 @@ class Letters:
         return self._versions[version]
 
 
-def _template_of(send: Send) -> _Template:
-    return (send.campaign_version, send.sequence, send.step, send.variant)
+def _thread_subject(steps: Sequence[Step], last: str) -> str:
+    """The last subject before the step `last`: a follow-up without one keeps its thread's."""
+    subject = ""
+    for step in takewhile(lambda step: step.id != last, steps):
+        subject = step.subject or next((v.subject for v in step.variants if v.subject), subject)
+    return subject
+
+
+def _continued(thread: Sequence[tuple[str, str]], starts: Collection[str]) -> tuple[str, ...]:
+    """Message-IDs of the last thread in `thread`, oldest first; each of `starts` begins one."""
+    continued: list[str] = []
+    for step, identifier in thread:
+        continued = [identifier] if step in starts else [*continued, identifier]
+    return tuple(continued)
 
 
 def _full_name(lead: dict[str, Any]) -> str | None:

@@ -18,11 +18,13 @@ from aicmo_dagster.domain.nurture.lifecycle import (
     resumed,
 )
 from aicmo_dagster.errors import AicmoError, BadInput, Problem
+from aicmo_dagster.stages.overriding import decide
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store import pauses
+from aicmo_dagster.store.audit import record_change
 from aicmo_dagster.store.campaigns import load_campaign
 from aicmo_dagster.store.database import take_turn
-from aicmo_dagster.store.overrides import active_overrides, add_override
+from aicmo_dagster.store.overrides import active_overrides
 from aicmo_dagster.store.pauses import Pause
 from aicmo_dagster.store.sequence_versions import leads_in_flight, move_to_version
 
@@ -33,6 +35,7 @@ def pause(
     *,
     reason: str,
     by: str,
+    who: str,
     now: datetime,
     sequence: str | None = None,
 ) -> bool:
@@ -45,7 +48,11 @@ def pause(
     if sequence is not None and sequence not in known:
         raise BadInput(Problem(key, "sequence", repr(sequence), f"one of: {', '.join(known)}"))
     with workspace.database.write() as connection:
-        return pauses.begin_pause(connection, key, sequence, reason, by, now)
+        new = pauses.begin_pause(connection, key, sequence, reason, by, now)
+        if new:
+            after = {"paused": True, "sequence": sequence}
+            record_change(connection, who, "campaign.pause", now, campaign=key, after=after)
+    return new
 
 
 def preview_resume(
@@ -77,6 +84,7 @@ def resume(
     mode: Mode,
     *,
     by: str,
+    who: str,
     now: datetime,
     sequence: str | None = None,
     over: timedelta = SPREAD_OVER,
@@ -95,7 +103,17 @@ def resume(
         waiting = pauses.sends_behind(connection, key, paused)
         changes = resumed(waiting, mode, paused_at=paused.paused_at, now=now, over=over)
         pauses.end_pause(connection, paused, mode, by, now)
-        return pauses.change_sends(connection, key, changes)
+        changed = pauses.change_sends(connection, key, changes)
+        record_change(
+            connection,
+            who,
+            "campaign.resume",
+            now,
+            campaign=key,
+            before={"paused": True, "sequence": sequence, "since": paused.paused_at.isoformat()},
+            after={"paused": False, "sequence": sequence, "mode": mode, "sends": changed},
+        )
+    return changed
 
 
 def resume_lead(
@@ -106,6 +124,7 @@ def resume_lead(
     *,
     reason: str,
     by: str,
+    who: str,
     now: datetime,
     over: timedelta = SPREAD_OVER,
 ) -> int:
@@ -119,7 +138,7 @@ def resume_lead(
         since = _paused_lead(connection, key, lead_id, now)
         waiting = pauses.sends_of_paused(connection, key, lead_id)
         changes = resumed(waiting, mode, paused_at=since, now=now, over=over)
-        add_override(connection, key, lead_id, "resume", reason, by, now)
+        decide(connection, key, lead_id, "resume", reason, by, now, who=who)
         return pauses.change_sends(connection, key, changes)
 
 
@@ -130,15 +149,25 @@ def preview_migration(workspace: Workspace, key: str, version: int | None = None
         return migration(leads_in_flight(connection, key), stored.campaign, stored.version)
 
 
-def migrate(workspace: Workspace, key: str, now: datetime, version: int | None = None) -> int:
+def migrate(
+    workspace: Workspace, key: str, now: datetime, version: int | None = None, *, who: str
+) -> int:
     """Leads in flight follow `version` from now on, as its preview says; tells how many."""
     with workspace.database.write() as connection:
         take_turn(connection, f"leads of {key}")
         take_turn(connection, f"planning of {key}")
         stored = load_campaign(connection, key, version)
-        who = migration(leads_in_flight(connection, key), stored.campaign, stored.version)
-        moving = who.loc[who["stays"].isna(), "lead_id"]
-        return move_to_version(connection, key, moving, stored.version, now)
+        leads = migration(leads_in_flight(connection, key), stored.campaign, stored.version)
+        moving = leads[leads["stays"].isna()]
+        moved = move_to_version(connection, key, moving["lead_id"], stored.version, now)
+        counts = moving["from_version"].value_counts().items()
+        before = {"leads_by_version": {str(of): int(count) for of, count in counts}}
+        after = {"leads": moved, "version": stored.version}
+        if moved:
+            record_change(
+                connection, who, "campaign.migrate", now, campaign=key, before=before, after=after
+            )
+    return moved
 
 
 def _paused_lead(connection: sa.Connection, key: str, lead_id: str, now: datetime) -> datetime:

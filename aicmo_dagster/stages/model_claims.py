@@ -21,7 +21,7 @@ from aicmo_dagster.domain.scoring.model_frames import (
 from aicmo_dagster.stages.claims import Finding
 from aicmo_dagster.stages.outcomes import read_history
 from aicmo_dagster.stages.workspace import Workspace
-from aicmo_dagster.store.frames import read_frame
+from aicmo_dagster.store.frames import count_rows, read_frame
 from aicmo_dagster.store.models import promoted_model
 from aicmo_dagster.store.troubles import DRIFTED
 
@@ -75,10 +75,10 @@ def expected_wins_come_true(workspace: Workspace, key: str, now: datetime) -> Fi
 def something_is_known_of_most_leads(workspace: Workspace, key: str) -> Finding:
     """At most a fifth of the scores rest on nothing."""
     with workspace.database.read() as connection:
-        scored = read_frame(connection, "scored_leads", key, ["contributions"])
-    empty = int((scored["contributions"] == "{}").sum())
-    share = empty / len(scored) if len(scored) else 0.0
-    text = f"nothing that counts is known of {empty} of {len(scored)} leads; complete them"
+        scored = count_rows(connection, "scored_leads", key)
+        empty = count_rows(connection, "scored_leads", key, contributions="{}")
+    share = empty / scored if scored else 0.0
+    text = f"nothing that counts is known of {empty} of {scored} leads; complete them"
     return Finding(share <= MOST_UNKNOWN, text, {"scored_share": 1 - share})
 
 

@@ -47,7 +47,8 @@ def nurture(
         dispatch = Dispatch(workspace, stored, carrier, fence, clock)
         if stored.state == "active":
             dispatch.send()
-            planned += run.plan()
+            if dispatch.changed_anything:
+                planned += run.plan()
     return run.report(planned, dispatch, notes_of(readiness))
 
 

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from aicmo_dagster.domain.campaigns import Campaign
 from aicmo_dagster.errors import BadInput, Problem
+from aicmo_dagster.store.audit import record_change
 from aicmo_dagster.store.overrides import KINDS, add_override, withdraw
 
 WITHDRAW = "withdraw"
@@ -35,9 +36,11 @@ def decide(
     lead_id: str,
     action: str,
     reason: str,
-    who: str,
+    by: str,
     now: datetime,
     ends: datetime | None = None,
+    *,
+    who: str,
 ) -> int | None:
     """The action holds from the next run on; tells how many were withdrawn, if it takes some back.
 
@@ -47,12 +50,20 @@ def decide(
         lead_id: The lead.
         action: One of `allowed_actions`.
         reason: Why.
-        who: Who decides.
+        by: Who decides, as the decision tells.
         now: When.
         ends: When it ends by itself; never unless given.
+        who: Who asked for it, as the audit tells.
     """
-    if not action.startswith(WITHDRAW):
-        add_override(connection, key, lead_id, action, reason, who, now, ends)
-        return None
-    kinds: Sequence[str] = [action.removeprefix(f"{WITHDRAW}:")] if ":" in action else KINDS
-    return sum(withdraw(connection, key, lead_id, kind, now) for kind in kinds)
+    count = None
+    if action.startswith(WITHDRAW):
+        kinds: Sequence[str] = [action.removeprefix(f"{WITHDRAW}:")] if ":" in action else KINDS
+        count = sum(withdraw(connection, key, lead_id, kind, now) for kind in kinds)
+    else:
+        add_override(connection, key, lead_id, action, reason, by, now, ends)
+    if count != 0:
+        told = {"action": action, "until": ends and ends.isoformat()}
+        record_change(
+            connection, who, "lead.override", now, campaign=key, subject=lead_id, after=told
+        )
+    return count

@@ -1,6 +1,7 @@
 """One provider's paid calls for one campaign: never beyond its budget, never twice.
 
-An intent is committed before each call and its outcome after it, together with what was answered.
+An intent is committed before each call and its outcome after it, together with what was answered
+and with the intents of what leaves next: so no more calls are ever in doubt than are in flight.
 Not here: whom to ask and in which order (`enrich`), or what an answer looks like (`sources`).
 """
 
@@ -96,18 +97,13 @@ class Payer:
                 connection, self.campaign, provider, has_ended=has_ended, now=now
             )
 
-    def finish(self, call: int, state: Any, detail: str, **known: Any) -> None:
-        """The call's outcome is committed."""
+    def finish(
+        self, connection: sa.Connection, call: int, state: Any, detail: str, **known: Any
+    ) -> None:
+        """The call's outcome is written."""
         values = {"credits": None, "request_id": None, **known}
-        with self.providers.workspace.database.write(durable=True) as connection:
-            provider_calls.finish_call(
-                connection,
-                call,
-                state=state,
-                detail=detail,
-                now=self.providers.time.now(),
-                **values,
-            )
+        now = self.providers.time.now()
+        provider_calls.finish_call(connection, call, state=state, detail=detail, now=now, **values)
 
 
 class PaidCalls(Generic[Given]):
@@ -119,7 +115,8 @@ class PaidCalls(Generic[Given]):
         operation: For what.
         endpoint: Whose limits count.
         request: Asks about people; costs a credit for each at most.
-        land: Called with batches and what was answered about each.
+        keep: Writes what became of batches by what was answered about each; gives the answers.
+        settle: Told of the answers, after they are kept.
     """
 
     def __init__(
@@ -129,16 +126,24 @@ class PaidCalls(Generic[Given]):
         operation: str,
         endpoint: str,
         request: Callable[[list[Asked]], Given],
-        land: Callable[[Sequence[tuple[Batch, Given]]], None],
+        keep: Callable[[sa.Connection, Sequence[tuple[Batch, Given]]], list[Answer]],
+        settle: Callable[[Collection[Answer]], None] = lambda answers: None,
     ) -> None:
         self._payer, self._providers = payer, payer.providers
         self._provider, self._operation, self._endpoint = provider, operation, endpoint
-        self._request, self._answered = request, land
+        self._request, self._keep, self._settle = request, keep, settle
         self._width = getattr(payer.providers.workspace.settings, provider).at_once
         self._flight: InFlight[Batch, Given] = InFlight(
-            self._width, self._start, self._land, payer.providers.pause
+            self._width,
+            partial(payer.providers.turn, endpoint, durable=True),
+            self._start,
+            self._land,
+            self._settle_all,
+            payer.providers.pause,
         )
-        self._setbacks, self._landed = 0, 0
+        self._setbacks, self._landed, self._told = 0, 0, 0
+        self._kept: list[Answer] = []
+        self._served: list[Answer] = []
         self._error: AicmoError | None = None
 
     def ask(self, people: Mapping[str, Asked], size: int) -> None:
@@ -157,21 +162,21 @@ class PaidCalls(Generic[Given]):
         if self._error is not None:
             raise self._error
 
-    def _start(self, batches: list[Batch]) -> list[tuple[Batch, Callable[[], Given]]] | Later:
-        """The intents to pay, committed together, and the requests."""
+    def _start(
+        self, connection: sa.Connection, batches: list[Batch]
+    ) -> list[tuple[Batch, Callable[[], Given]]] | Later:
+        """The intents to pay, and the requests."""
         begun: list[Batch] = []
         refusal = None
-        with self._providers.workspace.database.write(durable=True) as connection:
-            taken = self._providers.take(connection, self._endpoint, len(batches))
-            if not isinstance(taken, int):
-                return Later(taken)
-            served = self._leave_out_known(connection, batches[:taken])
-            for batch in batches[:taken]:
-                refusal = self._begin(connection, batch)
-                if refusal is not None:
-                    break
-                begun.append(batch)
-        self._payer.serve(self._provider, served)
+        taken = self._providers.take(connection, self._endpoint, len(batches))
+        if not isinstance(taken, int):
+            return Later(taken)
+        self._served = self._leave_out_known(connection, batches[:taken])
+        for batch in batches[:taken]:
+            refusal = self._begin(connection, batch)
+            if refusal is not None:
+                break
+            begun.append(batch)
         if refusal is not None and not begun and not self._flight.idle:
             return Later()  # the budget is asked again when all outcomes are known
         self._flight.queue.extendleft(reversed(batches[len(begun) :]))
@@ -243,23 +248,34 @@ class PaidCalls(Generic[Given]):
             self._payer.untried.update(asked.key for asked in batch.people.values())
         self._flight.queue.clear()
 
-    def _land(self, landed: list[tuple[Batch, Given | AicmoError]]) -> None:
+    def _land(
+        self, connection: sa.Connection, landed: list[tuple[Batch, Given | AicmoError]]
+    ) -> None:
         answered = [(b, given) for b, given in landed if not isinstance(given, AicmoError)]
-        if answered:  # kept before anything else can go wrong
+        if answered:
             self._setbacks = 0
-            self._answered(answered)
+            self._kept = self._keep(connection, answered)
         for batch, given in landed:
-            self._providers.heed(self._endpoint, given)
+            self._providers.heed(connection, self._endpoint, given)
             if isinstance(given, AicmoError):
-                self._failed(batch, given)
-        self._tell(len(landed))
+                self._failed(connection, batch, given)
+        self._landed += len(landed)
 
-    def _failed(self, batch: Batch, error: AicmoError) -> None:
+    def _settle_all(self) -> None:
+        """What is known by now is told to whom it concerns."""
+        kept, served = self._kept, self._served
+        self._kept, self._served = [], []
+        self._settle(kept)
+        self._payer.serve(self._provider, served)
+        self._tell()
+
+    def _failed(self, connection: sa.Connection, batch: Batch, error: AicmoError) -> None:
         if isinstance(error, OutcomeUnknown):
-            self._payer.finish(batch.call, "unknown", str(error))
+            self._payer.finish(connection, batch.call, "unknown", str(error))
             self._payer.outcomes[f"{self._provider}: outcome unknown"] += len(batch.people)
         else:
-            self._payer.finish(batch.call, "refused", type(error).__name__, credits=0.0)
+            name = type(error).__name__
+            self._payer.finish(connection, batch.call, "refused", name, credits=0.0)
             self._refused(batch, error)
 
     def _refused(self, batch: Batch, error: AicmoError) -> None:
@@ -277,10 +293,10 @@ class PaidCalls(Generic[Given]):
             self._error = self._error or error
             self._flight.queue.clear()
 
-    def _tell(self, landed: int) -> None:
-        before, self._landed = self._landed, self._landed + landed
+    def _tell(self) -> None:
         is_over = self._flight.idle and not self._flight.queue
-        if is_over or before // _TOLD_EVERY != self._landed // _TOLD_EVERY:
+        if self._landed >= self._told + (1 if is_over else _TOLD_EVERY):
+            self._told = self._landed
             waiting = len(self._flight.queue)
             _log.info(
                 "%s: %s %s: %d calls answered, %d waiting",

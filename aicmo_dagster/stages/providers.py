@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TypeVar
 
 import sqlalchemy as sa
@@ -76,6 +77,13 @@ class Providers:
     _assumed: set[str] = field(default_factory=set)
     _told: dict[str, Mapping[str, Window]] = field(default_factory=dict)
 
+    @contextmanager
+    def turn(self, endpoint: str, *, durable: bool = False) -> Iterator[sa.Connection]:
+        """One transaction, after those of all others who ask `endpoint` with the same key."""
+        with self.workspace.database.write(durable=durable) as connection:
+            rate_windows.await_turn(connection, endpoint, self.key_hash(endpoint))
+            yield connection
+
     def take(self, connection: sa.Connection, endpoint: str, wanted: int = 1) -> int | datetime:
         """How many requests to `endpoint` may leave, which are counted; else when to try again.
 
@@ -108,12 +116,12 @@ class Providers:
             raise RateLimited(text, wait.total_seconds(), None)
         self.time.sleep(max(wait.total_seconds(), 0.01))
 
-    def heed(self, endpoint: str, given: object) -> None:
+    def heed(self, connection: sa.Connection, endpoint: str, given: object) -> None:
         """What an answer or an error tells of the limits of `endpoint` holds for all workers."""
         if isinstance(given, RateLimited):
-            self._park(endpoint, given)
+            self._park(connection, endpoint, given)
         elif isinstance(limits := getattr(given, "limits", None), Limits):
-            self._learn(endpoint, limits)
+            self._learn(connection, endpoint, limits)
 
     def ask(self, endpoint: str, request: Callable[[], Given]) -> Given:
         """The answer to one request that is free, once the windows of `endpoint` have room for it.
@@ -130,9 +138,11 @@ class Providers:
         try:
             given = request()
         except RateLimited as error:
-            self.heed(endpoint, error)
+            with self.workspace.database.write() as connection:
+                self.heed(connection, endpoint, error)
             raise
-        self.heed(endpoint, given)
+        with self.workspace.database.write() as connection:
+            self.heed(connection, endpoint, given)
         return given
 
     def key_hash(self, endpoint: str) -> str:
@@ -143,14 +153,13 @@ class Providers:
             self._hashes[endpoint] = person_key(settings.secret_key(), endpoint, key)
         return self._hashes[endpoint]
 
-    def _park(self, endpoint: str, error: RateLimited) -> None:
+    def _park(self, connection: sa.Connection, endpoint: str, error: RateLimited) -> None:
         window = error.window or "minute"
         seconds = error.until if error.until is not None else LENGTHS[window].total_seconds()
         until = self.time.now() + timedelta(seconds=seconds)
-        with self.workspace.database.write() as connection:
-            rate_windows.park(connection, endpoint, self.key_hash(endpoint), window, until)
+        rate_windows.park(connection, endpoint, self.key_hash(endpoint), window, until)
 
-    def _learn(self, endpoint: str, limits: Limits) -> None:
+    def _learn(self, connection: sa.Connection, endpoint: str, limits: Limits) -> None:
         told = {name: getattr(limits, name) for name in LENGTHS}
         windows = {
             name: Window(limit=w.limit, length=LENGTHS[name], left=w.left)
@@ -162,8 +171,7 @@ class Providers:
         ):
             return  # what has no end needs no counting
         hashed, now = self.key_hash(endpoint), self.time.now()
-        with self.workspace.database.write() as connection:
-            rate_windows.learn(connection, endpoint, hashed, windows, now)
+        rate_windows.learn(connection, endpoint, hashed, windows, now)
         self._told[endpoint] = windows
 
 
@@ -172,25 +180,31 @@ def free_requests(
     endpoint: str,
     width: int,
     request: Callable[[Item], Callable[[], Given]],
-    land: Callable[[Item, Given | AicmoError], None],
+    land: Callable[[sa.Connection, Item, Given | AicmoError], None],
+    settle: Callable[[], None] = lambda: None,
 ) -> InFlight[Item, Given]:
-    """Requests that cost nothing, within the limits of `endpoint`; `land` as for `InFlight`."""
+    """Requests that cost nothing, within the limits of `endpoint`.
+
+    `land` is called for each that came back; it and `settle` are as for `InFlight`.
+    """
     flight: InFlight[Item, Given]
 
-    def start(items: list[Item]) -> list[tuple[Item, Callable[[], Given]]] | Later:
-        with providers.workspace.database.write() as connection:
-            taken = providers.take(connection, endpoint, len(items))
+    def start(
+        connection: sa.Connection, items: list[Item]
+    ) -> list[tuple[Item, Callable[[], Given]]] | Later:
+        taken = providers.take(connection, endpoint, len(items))
         if not isinstance(taken, int):
             return Later(taken)
         flight.queue.extendleft(reversed(items[taken:]))
         return [(item, request(item)) for item in items[:taken]]
 
-    def land_each(landed: list[tuple[Item, Given | AicmoError]]) -> None:
+    def land_each(connection: sa.Connection, landed: list[tuple[Item, Given | AicmoError]]) -> None:
         for item, given in landed:
-            providers.heed(endpoint, given)
-            land(item, given)
+            providers.heed(connection, endpoint, given)
+            land(connection, item, given)
 
-    flight = InFlight(width, start, land_each, providers.pause)
+    transaction = partial(providers.turn, endpoint)
+    flight = InFlight(width, transaction, start, land_each, settle, providers.pause)
     return flight
 
 
@@ -237,6 +251,7 @@ def _http(
         provider.url,
         headers(provider.api_key),
         advice=advice,
+        timeout=provider.timeout,
         patience=0,  # a limit is waited for in `take`, where all workers see it
         sleep=clock.sleep,
         jitter=clock.jitter,

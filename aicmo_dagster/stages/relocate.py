@@ -11,6 +11,7 @@ from aicmo_dagster.mail.delivery import open_transport
 from aicmo_dagster.stages.fence import Fence
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store import escalations
+from aicmo_dagster.store.audit import record_change
 from aicmo_dagster.store.campaigns import list_campaigns
 from aicmo_dagster.store.outcomes import doubt
 from aicmo_dagster.store.transfer import open_source, transfer
@@ -45,7 +46,7 @@ def move_from(workspace: Workspace, url: str, now: datetime) -> Moved:
         return Moved(tables, [row.key for row in list_campaigns(connection)])
 
 
-def go_on_from_backup(workspace: Workspace, lost_at: datetime, now: datetime) -> int:
+def go_on_from_backup(workspace: Workspace, lost_at: datetime, *, who: str, now: datetime) -> int:
     """The restored database may be sent from, and nothing in it that may have been sent is again.
 
     What was due by `lost_at` is doubtful. It stays `unknown`, and is listed as such, unless the
@@ -55,6 +56,7 @@ def go_on_from_backup(workspace: Workspace, lost_at: datetime, now: datetime) ->
     Args:
         workspace: With the restored database.
         lost_at: When the database that the backup was made of was used last.
+        who: Who says so, for the audit.
         now: The instant.
 
     Returns:
@@ -66,6 +68,8 @@ def go_on_from_backup(workspace: Workspace, lost_at: datetime, now: datetime) ->
         with workspace.database.write(durable=True) as connection:
             doubtful = doubt(connection, lost_at, transport=transport.name)
             doubtful += escalations.doubt(connection, lost_at)
+            told = {"lost_at": lost_at.isoformat(), "unknown": doubtful}
+            record_change(connection, who, "database.restored", now, after=told)
     finally:
         transport.close()
     Fence(workspace).succeed(now)

@@ -7,11 +7,16 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow
+import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from aicmo_dagster.domain.campaigns import Campaign, Sequence
+from aicmo_dagster.domain.conditions import columns_asked
+from aicmo_dagster.domain.facts import one_array
 from aicmo_dagster.domain.routing import Routed, Standing, route
 from aicmo_dagster.domain.tokens import address_key
 from aicmo_dagster.stages.qualify import leads_with_scores
@@ -77,7 +82,7 @@ def read_pool(
     connection: sa.Connection,
     campaign: Campaign,
     leads: pd.DataFrame,
-    qualified: Collection[str],
+    qualified: pd.Series,
     now: datetime,
     unsent: Callable[[sa.Connection, str, list[str]], set[str]],
 ) -> Pool:
@@ -95,18 +100,32 @@ def read_pool(
     """
     key, overlap = campaign.campaign, campaign.routing.overlap
     routed = read_frame(connection, "routed_leads", key)
-    leads = leads[leads["lead_id"].isin([*qualified, *routed["lead_id"]])]
+    leads = leads[_among(leads["lead_id"], qualified, routed["lead_id"])]
     secret_key = workspace.settings.secret_key()
     overrides = active_overrides(connection, key, now)
     moves = overrides[overrides["action"].str.startswith("route:")]
     standing = Standing(
         blocked_leads(connection, key, overlap, leads, secret_key=secret_key, now=now),
         moves,
-        company_load(connection, overlap.cooldown_days, now),
+        {} if overlap.per_company is None else company_load(connection, overlap.cooldown_days, now),
         _ended(connection, key),
         unsent(connection, key, _to_move(routed, moves)),
     )
     return Pool(leads, routed, standing)
+
+
+def _among(lead_ids: pd.Series, *others: pd.Series) -> npt.NDArray[np.bool_]:
+    """Whether each of `lead_ids` is in one of `others`."""
+    wanted = pyarrow.concat_arrays([one_array(each) for each in others])
+    held = pc.is_in(one_array(lead_ids), value_set=wanted)
+    return np.asarray(held.to_numpy(zero_copy_only=False), bool)
+
+
+def _asked(campaign: Campaign) -> set[str]:
+    """The columns of raw leads that routing and its blocks look at."""
+    routes = campaign.routing.sequences
+    conditions = [c for route in routes for c in (route.when, *route.prefer) if c is not None]
+    return {"email", "domain"} | columns_asked(conditions)
 
 
 def _ended(connection: sa.Connection, key: str) -> frozenset[str]:
@@ -138,15 +157,16 @@ class _Run:
         """Everyone in a sequence is enrolled, and whoever's has ended is not any more."""
         routed = read_frame(self.connection, "routed_leads", self.key)
         known = enrolled(self.connection, self.key)["lead_id"]
-        self._enrol(routed[~routed["lead_id"].isin(known)])
-        withdraw_enrolments(self.connection, self.key, list(set(known) - set(routed["lead_id"])))
+        self._enrol(routed[~_among(routed["lead_id"], known)])
+        left = known[~_among(known, routed["lead_id"])]
+        withdraw_enrolments(self.connection, self.key, left.tolist())
         end_enrolments(self.connection, self.now)
 
     def route_and_enrol(self) -> tuple[Pool, Routed]:
         """Routes until nobody who is to enter a sequence was taken by another run meanwhile."""
         qualified = read_frame(self.connection, "qualified_leads", self.key, ["lead_id"])
         campaign, ids = self.stored.campaign, qualified["lead_id"]
-        leads = leads_with_scores(self.connection, self.key)
+        leads = leads_with_scores(self.connection, self.key, _asked(campaign))
         pool = read_pool(
             self.workspace, self.connection, campaign, leads, ids, self.now, take_back_plans
         )
@@ -155,7 +175,7 @@ class _Run:
             routed = route(
                 pool.leads, pool.routed, campaign, standing, version=version, now=self.now
             )
-            entering = routed.leads[~routed.leads["lead_id"].isin(pool.routed["lead_id"])]
+            entering = routed.leads[~_among(routed.leads["lead_id"], pool.routed["lead_id"])]
             taken = self._enrol(entering)
             if not taken:
                 self._enrol_again(routed)
@@ -177,7 +197,8 @@ class _Run:
             for version in routed["campaign_version"].unique().tolist()
             for name, sequence in self._sequences(version).items()
         }
-        followed = zip(routed["sequence"], routed["campaign_version"], strict=True)
+        sequences, versions = (routed[n].tolist() for n in ("sequence", "campaign_version"))
+        followed = zip(sequences, versions, strict=True)
         last = pd.Series([ends[pair] for pair in followed], routed.index, TEXT)
         leads = pd.DataFrame({"lead_id": routed["lead_id"], "last_step": last})
         return enrol(self.connection, self.key, leads.assign(person=self._persons(leads)), self.now)
@@ -190,9 +211,10 @@ class _Run:
         if self.stored.campaign.routing.overlap.active_elsewhere == "allow":
             return pd.Series(pd.NA, leads.index, TEXT)
         raw = read_frame(self.connection, "raw_leads", self.key, ["lead_id", "email"])
-        emails = leads["lead_id"].map(raw.set_index("lead_id")["email"])
+        at = pc.index_in(one_array(leads["lead_id"]), value_set=one_array(raw["lead_id"]))
+        emails = one_array(raw["email"]).take(at).to_pylist()
         secret_key = self.workspace.settings.secret_key()
-        persons = [address_key(secret_key, email) if pd.notna(email) else None for email in emails]
+        persons = [None if email is None else address_key(secret_key, email) for email in emails]
         return pd.Series(persons, leads.index, TEXT)
 
 

@@ -3,21 +3,28 @@
 Not here: what earns points, or what a model says (`domain.scoring`).
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 
 from aicmo_dagster.domain.campaigns import Campaign, Scoring
+from aicmo_dagster.domain.schemas import dtypes
 from aicmo_dagster.domain.scoring import scorecard
+from aicmo_dagster.domain.scoring.bands import bands
+from aicmo_dagster.domain.scoring.cohorts import rank_cohorts
 from aicmo_dagster.domain.scoring.model import score
 from aicmo_dagster.domain.scoring.model_documents import from_document
 from aicmo_dagster.domain.scoring.model_frames import model_columns, scored_by_model
+from aicmo_dagster.domain.scoring.needed import needed_columns
+from aicmo_dagster.stages import chunks
 from aicmo_dagster.stages.report import Report
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.database import take_turn
-from aicmo_dagster.store.frames import read_frame, replace_frame
+from aicmo_dagster.store.frames import read_chunks, read_frame, replacing
 from aicmo_dagster.store.models import StoredModel, find_model, promoted_model
 
 AUTO = "auto"
@@ -52,21 +59,74 @@ class Comparison:
     bands: dict[str, dict[str, int]]
 
 
-def score_leads(workspace: Workspace, key: str, now: datetime) -> Report:
-    """`scored_leads` of the campaign holds each raw lead with its score and contributions."""
+def score_leads(
+    workspace: Workspace, key: str, now: datetime, at_once: int = chunks.LEADS
+) -> Report:
+    """`scored_leads` of the campaign holds each raw lead with its score and contributions.
+
+    Args:
+        workspace: The settings and the database.
+        key: The campaign.
+        now: The instant that ages count from.
+        at_once: How many leads are held at once; what becomes of them does not depend on it.
+    """
     stored = workspace.campaign(key)
     scoring = stored.campaign.scoring
-    with workspace.database.write() as connection:
+    with (
+        workspace.database.write() as connection,
+        chunks.set_aside(workspace.settings.home) as aside,
+    ):
         take_turn(connection, f"leads of {key}")
-        leads = read_frame(connection, "raw_leads", key)
-        scored = scored_by(chosen_model(connection, key, scoring.model), leads, scoring, now)
-        replace_frame(connection, "scored_leads", key, scored)
-    reached = scored["score"] >= scoring.threshold
+        model = chosen_model(connection, key, scoring.model)
+        ranked = _Ranked()
+        for leads in read_chunks(connection, "raw_leads", key, at_once, _looked_at(model, scoring)):
+            scored = scored_by(model, leads, scoring, now)
+            ranked.add(leads, scored)
+            aside.put(scored)
+        with replacing(connection, "scored_leads", key) as put:
+            for banded in ranked.banded(aside.take()):
+                put(banded)
+    scores = ranked.scores
     figures = {
-        "mean_score": round(float(scored["score"].mean()), 2) if len(scored) else 0.0,
-        "at_or_above_threshold": int(reached.sum()),
+        "mean_score": round(float(scores.mean()), 2) if len(scores) else 0.0,
+        "at_or_above_threshold": int((scores >= scoring.threshold).sum()),
     }
-    return Report(key, "scored_leads", len(leads), len(scored), {}, figures)
+    return Report(key, "scored_leads", len(scores), len(scores), {}, figures)
+
+
+class _Ranked:
+    """What bands depend on, of all leads: how they scored and when they arrived."""
+
+    def __init__(self) -> None:
+        self._scores: list[pd.Series] = []
+        self._arrived: list[pd.DataFrame] = []
+
+    def add(self, leads: pd.DataFrame, scored: pd.DataFrame) -> None:
+        """`scored` are the next of them, of `leads`."""
+        self._scores.append(scored["score"])
+        self._arrived.append(leads[["arrived", "first_seen_at"]])
+
+    @property
+    def scores(self) -> pd.Series:
+        """All scores, in order."""
+        return pd.concat(self._scores, ignore_index=True)
+
+    def banded(self, frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        """`frames`, which are of the same leads, with their bands among all."""
+        cohorts = rank_cohorts(pd.concat(self._arrived, ignore_index=True))
+        letters = bands(self.scores.to_numpy(np.float64), cohorts)
+        start = 0
+        for frame in frames:
+            yield frame.assign(band=letters[start : start + len(frame)])
+            start += len(frame)
+
+
+def _looked_at(model: StoredModel | None, scoring: Scoring) -> list[str] | None:
+    """The columns of raw leads that scores are made of; a model may look at all of them."""
+    if model is not None:
+        return None
+    needed = needed_columns(scoring)
+    return [name for name in dtypes("raw_leads") if name in needed]
 
 
 def compare_scores(

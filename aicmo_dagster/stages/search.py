@@ -15,6 +15,7 @@ from itertools import chain
 
 import pandas as pd
 import pyarrow
+import sqlalchemy as sa
 
 from aicmo_dagster.domain.campaigns import ApolloSource
 from aicmo_dagster.errors import AicmoError
@@ -169,7 +170,7 @@ class _Search:
             _ENDPOINT,
             width,
             self._request,
-            lambda page, given: self._land(flight, page, given),
+            lambda connection, page, given: self._land(connection, flight, page, given),
         )
         flight.queue.extend(pages)
         flight.run()
@@ -182,7 +183,11 @@ class _Search:
         return partial(apollo.search, self.source.search, page, LARGEST_PAGE)
 
     def _land(
-        self, flight: InFlight[int, SearchPage], page: int, given: SearchPage | AicmoError
+        self,
+        connection: sa.Connection,
+        flight: InFlight[int, SearchPage],
+        page: int,
+        given: SearchPage | AicmoError,
     ) -> None:
         if isinstance(given, RateLimited) and self._setbacks < _SETBACKS:
             self._setbacks += 1
@@ -194,12 +199,9 @@ class _Search:
             self.truncated = True
             flight.queue.clear()
         else:
-            self._keep(FoundPage(page, given.total, given.people, self.providers.time.now()))
-
-    def _keep(self, page: FoundPage) -> None:
-        self.pages[page.page] = page
-        with self.providers.workspace.database.write() as connection:
-            put_page(connection, self.campaign, self.digest, page)
+            found = FoundPage(page, given.total, given.people, self.providers.time.now())
+            put_page(connection, self.campaign, self.digest, found)
+            self.pages[page] = found
 
     def _told(self, people: int) -> Iterator[str]:
         """What the pages show of the search that an operator should know."""

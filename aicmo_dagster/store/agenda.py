@@ -14,7 +14,6 @@ import pandas as pd
 import pyarrow
 import sqlalchemy as sa
 
-from aicmo_dagster.domain.nurture.engagement import PENDING
 from aicmo_dagster.domain.nurture.lifecycle import SKIPPED
 from aicmo_dagster.domain.nurture.planning import DEADLINE, NEEDED
 from aicmo_dagster.store.database import fetch_frame, put_row, staged, written_out
@@ -24,12 +23,12 @@ from aicmo_dagster.store.responses import (
     OPENED,
     newest_response,
     responses,
+    unsettled,
     who_responded,
 )
 from aicmo_dagster.store.tables import (
     FRAME_TABLES,
     agenda,
-    engagement,
     nurture_sends,
     planning_cursors,
 )
@@ -271,14 +270,9 @@ def _engagement(
         name: leads["lead_id"].isin(seen.loc[seen["kind"] == kind, "lead_id"])
         for name, kind in (("opened", OPENED), ("clicked", CLICKED))
     }
-    verdicts = engagement.c
-    unsettled = sa.select(verdicts.lead_id).where(
-        verdicts.campaign == campaign,
-        verdicts.kind.in_((OPENED, CLICKED)),
-        verdicts.verdict == PENDING,
-        verdicts.lead_id.in_(looked_at),
-    )
-    return found | {"pending": leads["lead_id"].isin(list(connection.scalars(unsettled)))}
+    waiting = unsettled(campaign, (OPENED, CLICKED))
+    asked = waiting.where(waiting.selected_columns.lead_id.in_(looked_at))
+    return found | {"pending": leads["lead_id"].isin(list(connection.scalars(asked)))}
 
 
 def _change(connection: sa.Connection, campaign: str, changes: pd.DataFrame, now: datetime) -> None:

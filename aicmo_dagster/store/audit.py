@@ -1,7 +1,8 @@
-"""The audit: every change made through the API or to its tokens, who made it, before and after.
+"""The audit: every change made through the API or the command line, by whom, before and after.
 
 It is appended to only. Ids, versions and states stand in it, never personal data. Not here: what is
-decided about leads (`decisions`, `overrides`).
+decided about leads (`decisions`, `overrides`), models that are trained (`models`), and runs that
+are started at the command line, which Dagster keeps.
 """
 
 import json

@@ -8,6 +8,7 @@ import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,14 @@ from aicmo_dagster.store.tables import campaign_versions, campaigns
 
 ACTIVE = "active"
 ARCHIVED = "archived"
+
+_DOCUMENT = (  # made once: the figures of a small campaign take little longer than making it
+    sa.select(campaign_versions.c.document).where(
+        campaigns.c.campaign == sa.bindparam("key"),
+        campaign_versions.c.campaign == campaigns.c.campaign,
+        campaign_versions.c.version == campaigns.c.version,
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -167,11 +176,12 @@ def document_text(connection: sa.Connection, key: str) -> str:
     """The campaign's document in its current version, as it is stored: JSON with its defaults.
 
     Raises:
-        AicmoError: If there is no such campaign.
+        NotFound: If there is no such campaign.
     """
-    stored = _version_row(connection, key, _row(connection, key).version)
-    assert stored is not None  # applied in the transaction that set the version
-    return str(stored.document)
+    text: str | None = connection.scalar(_DOCUMENT, {"key": key})
+    if text is None:
+        raise _absent(key)
+    return text
 
 
 def archive_campaign(connection: sa.Connection, key: str, now: datetime) -> bool:
@@ -214,8 +224,12 @@ def _row(connection: sa.Connection, key: str, *, lock: bool = False) -> sa.Row:
     statement = sa.select(campaigns).where(campaigns.c.campaign == key)
     row = connection.execute(statement.with_for_update() if lock else statement).one_or_none()
     if row is None:
-        raise NotFound(f"there is no campaign {key!r}; 'aicmo campaign list' shows those there are")
+        raise _absent(key)
     return row
+
+
+def _absent(key: str) -> NotFound:
+    return NotFound(f"there is no campaign {key!r}; 'aicmo campaign list' shows those there are")
 
 
 def _version_row(connection: sa.Connection, key: str, version: int) -> sa.Row | None:
@@ -254,10 +268,16 @@ def _update(connection: sa.Connection, key: str, **values: object) -> None:
 
 def _document(key: str, stored: sa.Row) -> Campaign:
     try:
-        return Campaign.model_validate_json(stored.document)
+        return _parsed(stored.document)
     except ValidationError:
         pass
     raise AicmoError(
         f"campaign {key!r}, version {stored.version}, was stored by a version of AICMO with other "
         "rules; apply its file again"
     )
+
+
+@lru_cache(maxsize=64)
+def _parsed(document: str) -> Campaign:
+    """Each pass asks for the same document many times, and nobody can change what it is given."""
+    return Campaign.model_validate_json(document)

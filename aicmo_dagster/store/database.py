@@ -6,10 +6,12 @@ a table means (one module a subject), connecting (`engines`), the schema's histo
 
 import io
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
+from functools import lru_cache
+from itertools import chain, islice
+from operator import itemgetter
 from typing import Any
 
 import pandas as pd
@@ -22,8 +24,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.settings import USUAL_LIMITS, DatabaseLimits
 from aicmo_dagster.store import migrations
-from aicmo_dagster.store.engines import make_engine, unreachable
-from aicmo_dagster.store.tables import UtcInstant
+from aicmo_dagster.store.engines import is_its_own, make_engine, unreachable
+from aicmo_dagster.store.tables import MOST_LISTED, UtcInstant, one_of
 
 BATCH = 10_000
 """Rows at a time. With 32 columns, 50,000 cost a third more: they outgrow the processor's cache."""
@@ -31,6 +33,9 @@ BATCH = 10_000
 _BATCHES_TOGETHER = 10
 
 _INSTANT = pa.timestamp("us", tz="UTC")
+
+_SQLITE_HOLDS = {_INSTANT: pa.string(), pa.bool_(): pa.int64()}
+"""What SQLite gives for a kind that it does not have."""
 
 
 class RowsRefused(AicmoError):
@@ -89,8 +94,13 @@ class Database:
             transaction = connection.begin()
         except sa.exc.OperationalError as error:
             raise unreachable(self.engine, error) from error
-        with transaction:
-            yield
+        try:
+            with transaction:
+                yield
+        except sa.exc.DBAPIError as error:
+            if is_its_own(connection.dialect, error.orig):
+                raise unreachable(self.engine, error) from error
+            raise
 
 
 def take_turn(connection: sa.Connection, what: str) -> None:
@@ -145,6 +155,7 @@ def bulk_insert(
 
     Raises:
         RowsRefused: If a constraint of `table` does not hold.
+        Transient: If the database has gone meanwhile, or its disk is full.
     """
     rows = _stored_form(table, frame, constants)
     if connection.dialect.name == "postgresql":
@@ -174,6 +185,15 @@ def insert_new(
         return _guarded(connection, table, lambda: connection.execute(statement).rowcount)
 
 
+def insert_unless_taken(
+    connection: sa.Connection, table: sa.Table, frame: pd.DataFrame, **constants: object
+) -> int:
+    """Rows that no key of `table` keeps out are in it, on SQLite; tells how many those were."""
+    rows = _stored_form(table, frame, constants)
+    clause = " ON CONFLICT DO NOTHING"
+    return _guarded(connection, table, lambda: _execute_many(connection, table.name, rows, clause))
+
+
 def insert_once(connection: sa.Connection, table: sa.Table, **values: object) -> bool:
     """A row with the primary key of `values` is in `table`; tells whether it is this one."""
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
@@ -185,12 +205,16 @@ def insert_once(connection: sa.Connection, table: sa.Table, **values: object) ->
 def written_out(column: sa.ColumnElement[Any], values: Sequence[str]) -> sa.ColumnElement[bool]:
     """`column` is one of `values`, which stand in the statement itself and not beside it.
 
-    SQLite takes a partial index only if it can see that its condition holds.
+    SQLite takes a partial index only if it can see that its condition holds: the values of a longer
+    list stand in the same order there as here, which is that of the alphabet.
     """
-    listed: sa.BindParameter[Any] = sa.bindparam(
-        None, list(values), expanding=True, literal_execute=True, unique=True
-    )
-    return column.in_(listed)
+    if len(values) > MOST_LISTED:
+        return one_of(column, *(_literal(value) for value in sorted(values)))
+    return column.in_(_literal(list(values), expanding=True))
+
+
+def _literal(value: object, *, expanding: bool = False) -> sa.BindParameter[Any]:
+    return sa.bindparam(None, value, expanding=expanding, literal_execute=True, unique=True)
 
 
 def put_row(connection: sa.Connection, table: sa.Table, **values: object) -> None:
@@ -207,25 +231,35 @@ def staged(
     connection: sa.Connection, table: sa.Table, frame: pd.DataFrame, **constants: object
 ) -> Iterator[sa.Table]:
     """A temporary table that holds `frame`, typed as `table` is, for set-based SQL; then gone."""
-    names = [*frame.columns, *constants]
-    incoming = sa.Table(
+    incoming = _incoming(table, (*frame.columns, *constants))
+    incoming.create(connection, checkfirst=False)
+    bulk_insert(connection, incoming, frame, **constants)
+    # Both engines plan badly for a table they know nothing of: few rows are taken for many.
+    connection.exec_driver_sql(f'ANALYZE "{incoming.name}"')
+    yield incoming
+    incoming.drop(connection, checkfirst=False)  # after a failure, the rollback does it
+
+
+@lru_cache(maxsize=256)
+def _incoming(table: sa.Table, names: tuple[str, ...]) -> sa.Table:
+    """The temporary table of such frames; the same each time, so that SQL is compiled once."""
+    return sa.Table(
         f"incoming_{table.name}",
         sa.MetaData(),
         *(sa.Column(name, table.c[name].type) for name in names),
         prefixes=["TEMPORARY"],
     )
-    incoming.create(connection)
-    bulk_insert(connection, incoming, frame, **constants)
-    # Both engines plan badly for a table they know nothing of: few rows are taken for many.
-    connection.exec_driver_sql(f'ANALYZE "{incoming.name}"')
-    yield incoming
-    incoming.drop(connection)  # after a failure, the rollback does it
 
 
 def fetch_frame(connection: sa.Connection, statement: sa.Select) -> pd.DataFrame:
     """What `statement` selects, in Arrow-backed columns typed by its columns."""
     plain, stored, typed = _arrow_plan(connection, statement)
-    found = _compact(_batches(connection, plain, stored), stored)
+    batches = _batches(connection, plain, stored)
+    first = list(islice(batches, 2))
+    if len(first) < 2:  # as most frames are
+        few = pa.Table.from_batches(first, stored)
+        return few.cast(typed).to_pandas(types_mapper=pd.ArrowDtype)
+    found = _compact(chain(first, batches), stored)
     columns = {}
     for name, kind in zip(typed.names, typed.types, strict=True):  # no more of them is held twice
         columns[name] = found.column(name).combine_chunks().cast(kind)
@@ -248,7 +282,7 @@ def _arrow_plan(
     columns = list(statement.selected_columns)
     names = [column.name for column in columns]
     types = [_arrow_type(column.type) for column in columns]
-    stored = [pa.string() if on_sqlite and kind == _INSTANT else kind for kind in types]
+    stored = [_SQLITE_HOLDS.get(kind, kind) if on_sqlite else kind for kind in types]
     plain = statement.with_only_columns(
         *(
             _plain_instant(column, on_sqlite).label(name) if kind == _INSTANT else column
@@ -271,10 +305,40 @@ def _compact(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
 def _batches(
     connection: sa.Connection, statement: sa.Select, schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
-    result = connection.execute(statement, execution_options={"yield_per": BATCH})
-    for rows in result.partitions():
-        values = zip(zip(*rows, strict=True), schema.types, strict=True)
-        yield pa.RecordBatch.from_arrays([pa.array(v, kind) for v, kind in values], schema=schema)
+    for rows in _rows(connection, statement):
+        # Not zip(*rows), which makes an iterator of every row: that takes twice as long.
+        columns = [
+            pa.array(list(map(itemgetter(place), rows)), kind)
+            for place, kind in enumerate(schema.types)
+        ]
+        yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _rows(connection: sa.Connection, statement: sa.Select) -> Iterator[Sequence[Sequence[Any]]]:
+    """The rows in parts of at most `BATCH`; as the driver gives them, where it keeps none back.
+
+    SQLAlchemy's own rows take as long again as SQLite's.
+    """
+    if connection.dialect.name != "sqlite":
+        yield from connection.execute(
+            statement, execution_options={"yield_per": BATCH}
+        ).partitions()
+        return
+    with closing(connection.execute(statement)) as result:
+        while rows := _fetched(connection, result.cursor):
+            yield rows
+
+
+def _fetched(connection: sa.Connection, cursor: Any) -> list[Sequence[Any]]:
+    """The next rows; the driver's errors are raised as SQLAlchemy's, which callers know."""
+    errors = connection.dialect.loaded_dbapi.Error
+    try:
+        found: list[Sequence[Any]] = cursor.fetchmany(BATCH)
+    except errors as error:
+        raise sa.exc.DBAPIError.instance(
+            None, None, error, errors, hide_parameters=True, dialect=connection.dialect
+        ) from error
+    return found
 
 
 def _plain_instant(column: sa.ColumnElement[Any], on_sqlite: bool) -> sa.ColumnElement[Any]:
@@ -377,14 +441,19 @@ def _execute_many(connection: sa.Connection, name: str, rows: pa.Table, clause: 
 
 
 def _guarded(connection: sa.Connection, table: sa.Table, work: Callable[[], int]) -> int:
-    """The result of `work`; what the driver says of a bad row is repeated without the row."""
+    """The result of `work`; what the driver says of a bad row is repeated without the row.
+
+    A database that has gone, or has no room left, has refused nobody: that may pass.
+    """
     try:
         return work()
     except sa.exc.DBAPIError as error:
-        rule = _rule(error.orig)
+        cause = error.orig
     except connection.dialect.loaded_dbapi.Error as error:
-        rule = _rule(error)
-    raise RowsRefused(f"{table.name}: the database refused rows ({rule})")
+        cause = error
+    if cause is not None and is_its_own(connection.dialect, cause):
+        raise unreachable(connection.engine, cause)
+    raise RowsRefused(f"{table.name}: the database refused rows ({_rule(cause)})")
 
 
 def _rule(error: BaseException | None) -> str:

@@ -4,18 +4,23 @@ Not here: deciding (`domain`), or what people decide against the rules (`overrid
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import pandas as pd
+import pyarrow
 import sqlalchemy as sa
 
-from aicmo_dagster.store.database import staged
+from aicmo_dagster.store.database import bulk_insert, staged
 from aicmo_dagster.store.tables import decisions
 
 _VERDICT = ("outcome", "reason", "decided_by")
+_GIVEN = ["lead_id", *_VERDICT, "inputs"]
 _COLUMNS = decisions.c
+_TEXT = pd.ArrowDtype(pyarrow.string())
 
 
 @dataclass(frozen=True)
@@ -47,19 +52,53 @@ def record_decisions(
     what else all were decided by, such as the model's version; where the leads differ in that, the
     frame has a column ``inputs`` of JSON instead.
     """
+    shared = {} if inputs is None else {"inputs": json.dumps(inputs, sort_keys=True)}
+    with recording(
+        connection, campaign, stage, now=now, campaign_version=campaign_version
+    ) as record:
+        record.add(frame.assign(**shared))
+    return record.appended
+
+
+class Recording:
+    """Decisions of one stage, frame by frame, put into `into`; at the end, how many differ."""
+
+    def __init__(
+        self, connection: sa.Connection, into: sa.Table, constants: dict[str, Any]
+    ) -> None:
+        self._connection, self._into, self._constants = connection, into, constants
+        self.appended = 0
+
+    def add(self, frame: pd.DataFrame) -> None:
+        """The decisions of `frame`, whose leads are in no other, with ``inputs`` (JSON)."""
+        bulk_insert(self._connection, self._into, frame[_GIVEN], **self._constants)
+        self.appended += len(frame)
+
+
+@contextmanager
+def recording(
+    connection: sa.Connection, campaign: str, stage: str, *, now: datetime, campaign_version: int
+) -> Iterator[Recording]:
+    """What `record_decisions` does, for several frames."""
     constants = {
         "campaign": campaign,
         "stage": stage,
         "decided_at": now,
         "campaign_version": campaign_version,
     }
-    columns = frame[["lead_id", *_VERDICT]].assign(
-        inputs=frame["inputs"] if inputs is None else json.dumps(inputs, sort_keys=True)
-    )
-    with staged(connection, decisions, columns, **constants) as incoming:
+    first = sa.select(_COLUMNS.id).where(_COLUMNS.campaign == campaign, _COLUMNS.stage == stage)
+    if connection.scalar(first.limit(1)) is None:  # nothing to differ from, and these are the most
+        yield Recording(connection, decisions, constants)
+        return
+    nothing = pd.DataFrame({name: pd.Series([], dtype=_TEXT) for name in _GIVEN})
+    with staged(connection, decisions, nothing, **constants) as incoming:
+        record = Recording(connection, incoming, constants)
+        yield record
+        connection.exec_driver_sql(f'ANALYZE "{incoming.name}"')  # of what is there by now
         names = [column.name for column in incoming.columns]
         changed = _changed(incoming, campaign, stage)
-        return connection.execute(decisions.insert().from_select(names, changed)).rowcount
+        statement = decisions.insert().from_select(names, changed)
+        record.appended = connection.execute(statement).rowcount
 
 
 def history(connection: sa.Connection, campaign: str, lead_id: str) -> list[Decision]:

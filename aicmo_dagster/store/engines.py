@@ -33,6 +33,9 @@ _REASONS = {
     "could not translate host name": "no such host",
     "timeout expired": "no answer in time",
     "refused": "nothing listens there",
+    "closed the connection": "the server closed the connection",
+    "terminating connection": "the server closed the connection",
+    "database system is": "the server is starting, or shutting down",
     "No such file": "nothing listens there",
     "too many": "the server has no connection left",
     "QueuePool limit": "all connections of this process are in use; see AICMO_DATABASE_CONNECTIONS",
@@ -41,8 +44,16 @@ _REASONS = {
     "readonly": "the file cannot be written",
     "locked": "another process keeps it locked",
     "disk is full": "the disk is full",
+    "No space left": "the disk is full",
+    "disk I/O error": "the disk does not do what it should",
 }
 """What drivers say, by a part of it, in words that hold neither user nor password."""
+
+_TROUBLES = tuple(f"SQLITE_{n}" for n in ("FULL", "BUSY", "LOCKED", "IOERR", "CANTOPEN"))
+"""Beginnings of SQLite's names for what is not the fault of a statement."""
+
+_TOO_LARGE = "54"
+"""PostgreSQL's class of errors for rows that are larger than it can hold."""
 
 
 def make_engine(url: str, limits: DatabaseLimits = USUAL_LIMITS) -> sa.Engine:
@@ -79,6 +90,21 @@ def unreachable(engine: sa.Engine, error: Exception) -> Transient:
         f"{_VARIABLE}: PostgreSQL at {host}, database {database}, cannot be used{because}; "
         "check that it runs and that the variable is right"
     )
+
+
+def is_its_own(dialect: sa.Dialect, error: BaseException | None) -> bool:
+    """Whether the driver's `error` is the database's own trouble, whatever it was told.
+
+    It has gone, has no room left, is locked or too slow.
+    """
+    driver: Any = dialect.loaded_dbapi
+    if not isinstance(error, driver.Error):
+        return False
+    if dialect.name == "sqlite":  # which calls bad SQL operational, too
+        return str(getattr(error, "sqlite_errorname", "")).startswith(_TROUBLES)
+    code = getattr(error, "pgcode", None) or ""
+    trouble = isinstance(error, driver.OperationalError) and not code.startswith(_TOO_LARGE)
+    return trouble or dialect.is_disconnect(error, None, None)
 
 
 def _parsed(url: str) -> sa.URL:

@@ -9,12 +9,19 @@ from datetime import datetime
 
 import pandas as pd
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import postgresql
 
 from aicmo_dagster.store.campaigns import ACTIVE
-from aicmo_dagster.store.database import fetch_frame, staged
+from aicmo_dagster.store.database import fetch_frame, insert_unless_taken, staged
 from aicmo_dagster.store.ledger import STOPPING_EVENTS
-from aicmo_dagster.store.tables import campaigns, enrolments, events, handoffs, nurture_sends
+from aicmo_dagster.store.tables import (
+    FRAME_TABLES,
+    campaigns,
+    enrolments,
+    events,
+    handoffs,
+    nurture_sends,
+)
 
 _COLUMNS = enrolments.c
 _SENDS = nurture_sends.c
@@ -31,25 +38,38 @@ def enrol(connection: sa.Connection, campaign: str, leads: pd.DataFrame, now: da
             last_step, the step that ends the sequence.
         now: The instant of enrolling.
     """
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     constants = {"campaign": campaign, "since": now}
+    if connection.dialect.name == "sqlite":  # which has one writer, and need not put them in order
+        added = insert_unless_taken(connection, enrolments, leads, **constants)
+        return set() if added == len(leads) else _not_enrolled(connection, campaign, leads)
     with staged(connection, enrolments, leads, **constants) as incoming:
         names = [column.name for column in incoming.columns]
-        # In one order, so that two who enrol the same people never wait for each other in a circle;
-        # `where`, since SQLite would read ON CONFLICT as part of a join.
-        rows = sa.select(incoming).where(sa.true()).order_by(incoming.c.person, incoming.c.lead_id)
-        statement = dialect.insert(enrolments).from_select(names, rows)
-        connection.execute(statement.on_conflict_do_nothing())
-        there = sa.exists().where(
-            _COLUMNS.campaign == incoming.c.campaign, _COLUMNS.lead_id == incoming.c.lead_id
-        )
-        return set(connection.scalars(sa.select(incoming.c.lead_id).where(~there)))
+        # In one order, so that two who enrol the same people never wait for each other in a circle.
+        rows = sa.select(incoming).order_by(incoming.c.person, incoming.c.lead_id)
+        statement = postgresql.insert(enrolments).from_select(names, rows)
+        added = connection.execute(statement.on_conflict_do_nothing()).rowcount
+    return set() if added == len(leads) else _not_enrolled(connection, campaign, leads)
 
 
 def enrolled(connection: sa.Connection, campaign: str) -> pd.DataFrame:
     """lead_id and active (else ended) of everyone who is or was in a sequence of the campaign."""
     statement = sa.select(_COLUMNS.lead_id, is_active().label("active"))
     return fetch_frame(connection, statement.where(_COLUMNS.campaign == campaign))
+
+
+def active_by_sequence(connection: sa.Connection, campaign: str) -> dict[str, int]:
+    """Sequence to how many routed leads of the campaign it has whose way through it has not ended.
+
+    One that is not enrolled yet counts: it is about to be.
+    """
+    routed = FRAME_TABLES["routed_leads"]
+    ended = sa.exists().where(_of_lead(routed), ~is_active())
+    query = (
+        sa.select(routed.c.sequence, sa.func.count())
+        .where(routed.c.campaign == campaign, ~ended)
+        .group_by(routed.c.sequence)
+    )
+    return dict(connection.execute(query).all())
 
 
 def is_active() -> sa.ColumnElement[bool]:
@@ -84,6 +104,14 @@ def end_enrolments(connection: sa.Connection, now: datetime) -> int:
     connection.execute(sa.delete(enrolments).where(_OPEN, _COLUMNS.campaign.not_in(active)))
     statement = sa.update(enrolments).where(_OPEN, ~is_active()).values(ended_at=now)
     return connection.execute(statement).rowcount
+
+
+def _not_enrolled(connection: sa.Connection, campaign: str, leads: pd.DataFrame) -> set[str]:
+    """Those of `leads` that are not in a sequence, nor ever were."""
+    known = fetch_frame(
+        connection, sa.select(_COLUMNS.lead_id).where(_COLUMNS.campaign == campaign)
+    )
+    return set(leads["lead_id"].tolist()).difference(known["lead_id"].tolist())
 
 
 def _of_lead(table: sa.Table) -> sa.ColumnElement[bool]:

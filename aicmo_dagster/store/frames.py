@@ -3,7 +3,8 @@
 Not here: what a valid frame is (`domain.schemas`), or the ledger's single sends (`ledger`).
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 
 import pandas as pd
 import sqlalchemy as sa
@@ -30,18 +31,29 @@ def replace_frame(
     """The campaign's rows of `stage`, one of `FRAME_TABLES`, are those of `frame` and no others.
 
     Raises:
-        FrameInvalid: If `frame` is not valid; nothing is written then.
+        FrameInvalid: If `frame` is not valid; the transaction must not be committed then.
+    """
+    with replacing(connection, stage, campaign) as put:
+        put(frame)
+
+
+@contextmanager
+def replacing(
+    connection: sa.Connection, stage: str, campaign: str
+) -> Iterator[Callable[[pd.DataFrame], None]]:
+    """The campaign's rows of `stage` are those of the frames that are put, and no others.
+
+    Raises:
+        FrameInvalid: If a frame is not valid; the transaction must not be committed then.
     """
     table = FRAME_TABLES[stage]
-    broken = _broken_rules(stage, frame)
-    if broken:
-        rules = ", ".join(f"{rule} ({count})" for rule, count in broken.items())
-        raise FrameInvalid(
-            f"{stage} of campaign {campaign!r} breaks its rules, so nothing was stored; "
-            f"rule (cases): {rules}"
-        )
     connection.execute(table.delete().where(table.c.campaign == campaign))
-    bulk_insert(connection, table, frame, campaign=campaign)
+
+    def put(frame: pd.DataFrame) -> None:
+        _require_valid(stage, campaign, frame)
+        bulk_insert(connection, table, frame, campaign=campaign)
+
+    yield put
 
 
 def read_frame(
@@ -51,6 +63,7 @@ def read_frame(
     columns: Sequence[str] | None = None,
     *,
     lead_id: str | None = None,
+    between: tuple[str, str] | None = None,
 ) -> pd.DataFrame:
     """The campaign's rows of `stage`, by lead, typed as its schema says.
 
@@ -60,6 +73,7 @@ def read_frame(
         campaign: The campaign's key.
         columns: Those wanted, in that order; all of the schema's unless given.
         lead_id: The lead wanted; all unless given.
+        between: The first and the last lead wanted, in the database's order.
     """
     table = _TABLES[stage]
     names = list(dtypes(stage)) if columns is None else columns
@@ -70,7 +84,37 @@ def read_frame(
     )
     if lead_id is not None:
         statement = statement.where(table.c.lead_id == lead_id)
+    if between is not None:
+        statement = statement.where(table.c.lead_id.between(*between))
     return fetch_frame(connection, statement)
+
+
+def read_chunks(
+    connection: sa.Connection,
+    stage: str,
+    campaign: str,
+    rows: int,
+    columns: Sequence[str] | None = None,
+) -> Iterator[pd.DataFrame]:
+    """What `read_frame` gives, at most `rows` at a time; one empty frame where there is nothing.
+
+    Args:
+        connection: From `Database.read` or `Database.write`.
+        stage: One of the first four, which have a row a lead.
+        campaign: The campaign's key.
+        rows: How many at once.
+        columns: Those wanted, `lead_id` among them; all of the schema's unless given.
+    """
+    table = FRAME_TABLES[stage]
+    names = list(dtypes(stage)) if columns is None else columns
+    query = sa.select(*(table.c[name] for name in names)).where(table.c.campaign == campaign)
+    query = query.order_by(table.c.lead_id).limit(rows)
+    frame = fetch_frame(connection, query)
+    yield frame
+    while len(frame) == rows:
+        frame = fetch_frame(connection, query.where(table.c.lead_id > frame["lead_id"].iloc[-1]))
+        if len(frame):
+            yield frame
 
 
 def read_page(
@@ -123,11 +167,22 @@ def read_rows_of(
     return fetch_frame(connection, statement)
 
 
-def count_rows(connection: sa.Connection, stage: str, campaign: str) -> int:
-    """How many rows of `stage` the campaign has."""
+def count_rows(connection: sa.Connection, stage: str, campaign: str, **holding: object) -> int:
+    """How many rows of `stage` the campaign has, of those whose columns hold these values."""
     table = _TABLES[stage]
-    statement = sa.select(sa.func.count()).where(table.c.campaign == campaign)
+    alike = (table.c[name] == value for name, value in holding.items())
+    statement = sa.select(sa.func.count()).where(table.c.campaign == campaign, *alike)
     return connection.execute(statement).scalar_one()
+
+
+def _require_valid(stage: str, campaign: str, frame: pd.DataFrame) -> None:
+    broken = _broken_rules(stage, frame)
+    if broken:
+        rules = ", ".join(f"{rule} ({count})" for rule, count in broken.items())
+        raise FrameInvalid(
+            f"{stage} of campaign {campaign!r} breaks its rules, so nothing was stored; "
+            f"rule (cases): {rules}"
+        )
 
 
 def _broken_rules(stage: str, frame: pd.DataFrame) -> dict[str, int]:

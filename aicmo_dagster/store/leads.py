@@ -22,8 +22,9 @@ def read_leads(
 ) -> dict[str, dict[str, Any]]:
     """Each lead's fields by name, `custom` as a mapping."""
     query = sa.select(_RAW).where(_RAW.c.campaign == campaign, _RAW.c.lead_id.in_(lead_ids))
-    rows = connection.execute(query).mappings()
-    return {row["lead_id"]: {**row, "custom": json.loads(row["custom"])} for row in rows}
+    names = _RAW.columns.keys()
+    rows = (dict(zip(names, row, strict=True)) for row in connection.execute(query))
+    return {row["lead_id"]: row | {"custom": json.loads(row["custom"])} for row in rows}
 
 
 def read_lead_rows(

@@ -27,7 +27,7 @@ from aicmo_dagster.domain.nurture.timing import next_opening
 from aicmo_dagster.domain.tokens import address_key, domain_key
 from aicmo_dagster.store.breakers import provider_scope, step_scope
 from aicmo_dagster.store.database import insert_new, take_turn, written_out
-from aicmo_dagster.store.overrides import active_overrides
+from aicmo_dagster.store.overrides import leads_overridden
 from aicmo_dagster.store.pacing import read_allowance
 from aicmo_dagster.store.pauses import active_pauses
 from aicmo_dagster.store.prepared import Prepared
@@ -97,15 +97,20 @@ class Claim:
     sends: list[Send] = field(default_factory=list)
     passed_over: Counter[str] = field(default_factory=Counter)
     looked_at: int = 0
-    _openings: dict[Place, datetime] = field(default_factory=dict, repr=False)
+    _openings: dict[tuple[str | None, ...] | Place, datetime] = field(
+        default_factory=dict, repr=False
+    )
 
     def opening(self, campaign: Campaign, row: sa.Row, now: datetime) -> datetime:
         """When the window of a lead opens, looked up once a place."""
-        place = place_of(campaign, row.timezone, row.country, row.city)
-        if place not in self._openings:
-            window = campaign.nurture.window
-            self._openings[place] = next_opening(window, place.zone, now, place.calendar)
-        return self._openings[place]
+        told = (row.timezone, row.country, row.city)
+        if (opens := self._openings.get(told)) is None:
+            place = place_of(campaign, *told)
+            if place not in self._openings:
+                window = campaign.nurture.window
+                self._openings[place] = next_opening(window, place.zone, now, place.calendar)
+            opens = self._openings[told] = self._openings[place]
+        return opens
 
 
 def plan_sends(
@@ -146,8 +151,8 @@ def claim(
     key, sender = campaign.campaign, campaign.nurture.sender.address
     # Two workers must not both see the sender's last free place.
     take_turn(connection, f"mail of {sender}")
-    overridden = active_overrides(connection, key, now)
-    paused = overridden.loc[overridden["action"] == "pause", "lead_id"]
+    overridden = leads_overridden(connection, key, now)
+    paused = overridden.get("pause", frozenset())
     held = {pause.sequence for pause in active_pauses(connection, key)}
     if None in held:
         paused_sends = _due_count(connection, key, now)
@@ -162,8 +167,7 @@ def claim(
     if reached := allowed.reached():
         return Claim(passed_over=Counter({reached: _due_count(connection, key, now)}))
     stopped = _stopped(connection, key, candidates, secret_key)
-    refused = overridden.loc[overridden["action"] == "reject", "lead_id"]
-    stopped |= dict.fromkeys(refused, "rejected by an override")
+    stopped |= dict.fromkeys(overridden.get("reject", ()), "rejected by an override")
     claimed = Claim()
     changes = []
     for row in candidates:
@@ -332,10 +336,11 @@ def _judge(
     if until is not None and until > now:
         claimed.passed_over["refused too often of late"] += 1
         return _change(row, state="planned", reason="refused too often of late", due_at=until)
-    if refusal := allowed.refusal(row.recipient_domain):
+    if not allowed.take(row.recipient_domain):
+        refusal = allowed.refusal(row.recipient_domain)
+        assert refusal is not None
         claimed.passed_over[refusal] += 1
         return _change(row, state="planned", reason=refusal, due_at=now + HOUR)
-    allowed.take(row.recipient_domain)
     claimed.sends.append(Send(*_FIELDS(row)))
     return None
 

@@ -23,7 +23,7 @@ from aicmo_dagster.store.prepared import Prepared
 from aicmo_dagster.store.tables import events, nurture_sends
 
 LEASE = timedelta(minutes=30)
-"""After this a claim of a worker nobody can ask about is taken to be abandoned."""
+"""After this a claim is judged anew, and that of a worker nobody can ask about is abandoned."""
 
 MOST_SOFT_FAILURES, SOFT_FAILURE_SPAN = 3, timedelta(days=7)
 """A mailbox that takes nothing as often, over as long, is taken to be dead."""
@@ -53,6 +53,9 @@ def begin_attempts(
 ) -> set[str]:
     """Marks `sends` as attempting; commit before their messages leave.
 
+    What was claimed longer than `LEASE` ago is not: windows, caps and objections were looked at
+    then, and the machine may have slept since.
+
     Args:
         connection: From `Database.write`.
         campaign: The campaign's key.
@@ -66,6 +69,7 @@ def begin_attempts(
         The Message-IDs of those that `worker` still holds.
     """
     fixed = {"at_campaign": campaign, "by": worker, "to": transport, "now": now, "dated": dated}
+    fixed["oldest"] = now - LEASE
     rows = ({"at_lead": send.lead_id, "at_step": send.step} for send in sends)
     begun = _BEGIN.execute(connection, fixed, rows)
     return {send.message_id for send, changed in zip(sends, begun, strict=True) if changed}
@@ -80,7 +84,11 @@ _MINE = (
 _INSTANT = nurture_sends.c.dated_at.type
 _BEGIN = Prepared(
     sa.update(nurture_sends)
-    .where(*_MINE, _SENDS.state == "claimed")
+    .where(
+        *_MINE,
+        _SENDS.state == "claimed",
+        _SENDS.claimed_at >= sa.bindparam("oldest", type_=_INSTANT),
+    )
     .values(
         state="attempting",
         transport=sa.bindparam("to"),

@@ -63,13 +63,19 @@ def active_overrides(connection: sa.Connection, campaign: str, now: datetime) ->
     Returns:
         lead_id, action, reason, decided_by, decided_at, expires_at.
     """
-    latest = (
-        sa.select(sa.func.max(_COLUMNS.id))
-        .where(*_in_force(campaign, now))
-        .group_by(_COLUMNS.lead_id, _KIND)
-    )
-    statement = sa.select(*(_COLUMNS[name] for name in _TOLD)).where(_COLUMNS.id.in_(latest))
+    statement = sa.select(*(_COLUMNS[name] for name in _TOLD)).where(_is_latest(campaign, now))
     return fetch_frame(connection, statement.order_by(_COLUMNS.lead_id, _COLUMNS.id))
+
+
+def leads_overridden(
+    connection: sa.Connection, campaign: str, now: datetime
+) -> dict[str, frozenset[str]]:
+    """Action to the leads that it is in force for, of which there are usually few or none."""
+    query = sa.select(_COLUMNS.action, _COLUMNS.lead_id).where(_is_latest(campaign, now))
+    found: dict[str, set[str]] = {}
+    for action, lead_id in connection.execute(query):
+        found.setdefault(action, set()).add(lead_id)
+    return {action: frozenset(leads) for action, leads in found.items()}
 
 
 def withdraw(
@@ -85,6 +91,16 @@ def withdraw(
         .values(withdrawn_at=now)
     )
     return connection.execute(statement).rowcount
+
+
+def _is_latest(campaign: str, now: datetime) -> sa.ColumnElement[bool]:
+    """An override is in force, and the latest of its lead and kind."""
+    latest = (
+        sa.select(sa.func.max(_COLUMNS.id))
+        .where(*_in_force(campaign, now))
+        .group_by(_COLUMNS.lead_id, _KIND)
+    )
+    return _COLUMNS.id.in_(latest)
 
 
 def _in_force(campaign: str, now: datetime) -> tuple[sa.ColumnElement[bool], ...]:

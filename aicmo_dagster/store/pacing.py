@@ -100,6 +100,11 @@ def pace_of(connection: sa.Connection, sender: str) -> Pace | None:
     return Pace(row.level, row.level_since, row.health, row.judged_at) if row else None
 
 
+def sent_within_a_day(connection: sa.Connection, sender: str, now: datetime) -> int:
+    """Mails of the sender in the 24 hours before `now`, sent or possibly sent, of all campaigns."""
+    return sum(_sent_by(connection, sender, _SENDS.campaign, now, DAY).values())
+
+
 def room_again_at(connection: sa.Connection, campaign: Campaign, now: datetime) -> datetime | None:
     """The earliest instant at which a limit that holds the campaign back may let more out.
 

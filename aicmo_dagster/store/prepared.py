@@ -18,10 +18,11 @@ class Prepared:
 
     def __init__(self, statement: sa.Update) -> None:
         # Named parameters on both, so that the driver takes the values as they are.
-        self._compiled = {
-            "sqlite": statement.compile(dialect=sqlite.dialect(paramstyle="named")),
-            "postgresql": statement.compile(dialect=postgresql.dialect(paramstyle="pyformat")),
-        }
+        compiled = (
+            statement.compile(dialect=sqlite.dialect(paramstyle="named")),
+            statement.compile(dialect=postgresql.dialect(paramstyle="pyformat")),
+        )
+        self._statements = {each.dialect.name: (str(each), dict(each.params)) for each in compiled}
 
     def execute(
         self,
@@ -37,11 +38,10 @@ class Prepared:
             rows: The values of each, as the driver takes them.
         """
         name = connection.dialect.name
-        compiled = self._compiled[name]
-        fixed = {**compiled.params, **shared}
+        text, params = self._statements[name]
+        fixed = {**params, **shared}
         if name == "sqlite":
             fixed = {key: _stored(value) for key, value in fixed.items()}
-        text = str(compiled)
         cursor = connection.connection.cursor()
         changed = []
         for row in rows:

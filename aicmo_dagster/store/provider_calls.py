@@ -138,20 +138,21 @@ def begin_call(
         now: When.
     """
     take_turn(connection, f"credits of {campaign}")
-    earlier = _call_of_key(connection, key)
-    if earlier is not None and (earlier.state != "refused" or earlier.credits):
-        return None
     left = max_credits - credits_spent(connection, campaign)
-    if credits_at_most > 0 and credits_at_most > left + _TOLERANCE:
-        return NoCredits(max(left, 0.0))
+    is_too_dear = credits_at_most > 0 and credits_at_most > left + _TOLERANCE
     values = {
         **{"campaign": campaign, "provider": provider, "operation": operation, "key": key},
         **{"people": json.dumps(list(people)), "credits_at_most": credits_at_most},
         **{"state": "begun", "worker": worker, "started_at": now, "detail": ""},
     }
-    if earlier is None:
-        return _insert_call(connection, values)
-    return _begin_again(connection, earlier.id, values)
+    if not is_too_dear and (begun := _insert_call(connection, values)) is not None:
+        return begun  # as nearly always
+    earlier = _call_of_key(connection, key)
+    if earlier is not None and (earlier.state != "refused" or earlier.credits):
+        return None
+    if is_too_dear:
+        return NoCredits(max(left, 0.0))
+    return None if earlier is None else _begin_again(connection, earlier.id, values)
 
 
 def finish_call(

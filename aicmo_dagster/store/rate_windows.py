@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -25,6 +26,13 @@ _UNDERWAY = timedelta(seconds=2)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _COLUMNS = rate_windows.c
+_KEY = ("provider", "key_hash", "window")
+
+# Built once: there is a take for every request, and building costs more than executing.
+_OF_KEY = sa.select(rate_windows).where(
+    _COLUMNS.provider == sa.bindparam("of_provider"),
+    _COLUMNS.key_hash == sa.bindparam("of_key"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +50,15 @@ class Window:
     length: timedelta
     left: int | None = None
     resets_at: datetime | None = None
+
+
+def await_turn(connection: sa.Connection, provider: str, key_hash: str) -> None:
+    """Nobody else's transaction changes these windows before the end of this one.
+
+    Two workers must not both see the last request that is left. A transaction that writes other
+    rows as well calls this first, or it could wait for one that waits for it.
+    """
+    take_turn(connection, f"windows of {provider} {key_hash}")
 
 
 def assume(
@@ -73,7 +90,7 @@ def learn(
         windows: By name; of others, what is known stays.
         now: When.
     """
-    _take_turn(connection, provider, key_hash)
+    await_turn(connection, provider, key_hash)
     rows = {row.window: row for row in _rows(connection, provider, key_hash)}
     if not rows.keys() >= windows.keys():
         assume(connection, provider, key_hash, windows)
@@ -88,7 +105,7 @@ def park(
     connection: sa.Connection, provider: str, key_hash: str, window: str, until: datetime
 ) -> None:
     """Nobody asks before `until`, as the provider demanded, whatever its windows are."""
-    _take_turn(connection, provider, key_hash)
+    await_turn(connection, provider, key_hash)
     _add(connection, provider, key_hash, window, Window(limit=None, length=timedelta(0)))
     for row in _rows(connection, provider, key_hash):
         if row.window == window:
@@ -109,7 +126,7 @@ def take(
         cost: How many requests the provider counts it as.
         now: When.
     """
-    _take_turn(connection, provider, key_hash)
+    await_turn(connection, provider, key_hash)
     rows = _rows(connection, provider, key_hash)
     opens = max((_opens(row, cost, now) for row in rows), default=now)
     if opens > now:
@@ -136,28 +153,22 @@ def _add(
 
 
 def _rows(connection: sa.Connection, provider: str, key_hash: str) -> Sequence[sa.Row]:
-    query = sa.select(rate_windows).where(
-        _COLUMNS.provider == provider, _COLUMNS.key_hash == key_hash
-    )
-    return connection.execute(query).all()
-
-
-def _take_turn(connection: sa.Connection, provider: str, key_hash: str) -> None:
-    """Two workers must not both see the last request that is left."""
-    take_turn(connection, f"windows of {provider} {key_hash}")
+    return connection.execute(_OF_KEY, {"of_provider": provider, "of_key": key_hash}).all()
 
 
 def _store(connection: sa.Connection, changes: Sequence[tuple[sa.Row, dict[str, Any]]]) -> None:
     """Applies to each row its change; all set the same columns."""
     if not changes:
         return
-    key = ("provider", "key_hash", "window")
-    values: dict[str, Any] = {name: sa.bindparam(name) for name in changes[0][1]}
-    statement = sa.update(rate_windows).where(
-        *(_COLUMNS[name] == sa.bindparam(f"at_{name}") for name in key)
-    )
-    places = [{f"at_{name}": row._mapping[name] for name in key} | new for row, new in changes]
-    connection.execute(statement.values(values), places)
+    places = [{f"at_{name}": row._mapping[name] for name in _KEY} | new for row, new in changes]
+    connection.execute(_storing(tuple(changes[0][1])), places)
+
+
+@cache
+def _storing(columns: tuple[str, ...]) -> sa.Update:
+    values: dict[str, Any] = {name: sa.bindparam(name) for name in columns}
+    places = (_COLUMNS[name] == sa.bindparam(f"at_{name}") for name in _KEY)
+    return sa.update(rate_windows).where(*places).values(values)
 
 
 def _told(row: sa.Row, window: Window, now: datetime) -> dict[str, Any]:

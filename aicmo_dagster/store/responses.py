@@ -1,8 +1,7 @@
 """What leads did that counts, one definition for waits, experiments and ceilings.
 
-What is known to be a machine's doing, or waits to be judged, does not count; what no run has seen
-yet does, for a minute or two. Not here: recording events, or telling a human from a machine
-(`domain.nurture.engagement`).
+What a machine may have done as well counts once it is judged to be a person's doing, not before.
+Not here: recording events, or telling a human from a machine (`domain.nurture.engagement`).
 """
 
 from collections.abc import Collection
@@ -10,7 +9,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from aicmo_dagster.domain.nurture.engagement import HUMAN
+from aicmo_dagster.domain.nurture.engagement import HUMAN, PENDING
+from aicmo_dagster.store.events import JUDGED
 from aicmo_dagster.store.tables import engagement, events
 
 OPENED, CLICKED, REPLIED = "open", "click", "reply"
@@ -28,7 +28,20 @@ def responses(campaign: str, kinds: Collection[str]) -> sa.Select[Any]:
         .where(
             _EVENTS.campaign == campaign,
             _EVENTS.kind.in_(kinds),
-            verdict.is_(None) | (verdict == HUMAN),
+            _EVENTS.kind.not_in(JUDGED) | (verdict == HUMAN),
+        )
+    )
+
+
+def unsettled(campaign: str, kinds: Collection[str]) -> sa.Select[tuple[str]]:
+    """The leads of events that may yet turn out to count."""
+    return (
+        sa.select(_EVENTS.lead_id)
+        .outerjoin_from(events, engagement, engagement.c.event_id == _EVENTS.id)
+        .where(
+            _EVENTS.campaign == campaign,
+            _EVENTS.kind.in_(kinds),
+            sa.func.coalesce(engagement.c.verdict, PENDING) == PENDING,
         )
     )
 

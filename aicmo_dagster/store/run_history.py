@@ -23,6 +23,7 @@ _OLD_EVENTS = sa.text(
     " SELECT MAX(id) FROM event_logs WHERE asset_key IS NOT NULL"
     " GROUP BY asset_key, partition, dagster_event_type)"
 )
+_OLD_TICKS = sa.text("DELETE FROM job_ticks WHERE timestamp < :before AND status = :status")
 
 
 def latest_materialisers(connection: sa.Connection) -> set[str]:
@@ -41,6 +42,12 @@ def forget_checks(connection: sa.Connection, before: datetime) -> int:
 def forget_events(connection: sa.Connection, before: datetime) -> int:
     """Events from before then are gone, the latest of each kind, asset and partition excepted."""
     return connection.execute(_OLD_EVENTS, {"before": _plain(before)}).rowcount
+
+
+def forget_ticks(connection: sa.Connection, status: str, before: datetime) -> int:
+    """Ticks of sensors and schedules that ended so, from before then, are gone."""
+    bound = {"before": _plain(before), "status": status}
+    return connection.execute(_OLD_TICKS, bound).rowcount
 
 
 def _plain(instant: datetime) -> datetime:

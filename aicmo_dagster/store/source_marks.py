@@ -50,10 +50,26 @@ def watched_files(connection: sa.Connection) -> list[Watched]:
     return found
 
 
-def put_mark(connection: sa.Connection, watched: Watched, mark: str, now: datetime) -> None:
-    """The files are seen for the first time, or for the first time in this version."""
-    told = {"version": watched.version, "patterns": json.dumps(watched.patterns)}
-    put_row(connection, source_marks, campaign=watched.campaign, mark=mark, noted_at=now, **told)
+def put_mark(
+    connection: sa.Connection,
+    campaign: str,
+    version: int,
+    patterns: list[str],
+    mark: str,
+    now: datetime,
+) -> None:
+    """The version's files are watched: from `mark` on, or from the last if they are the same.
+
+    Those of a later version stay watched, of which a look that began before it knows nothing.
+    """
+    told = json.dumps(patterns)
+    query = sa.select(_MARKS.version, _MARKS.patterns, _MARKS.mark)
+    before = connection.execute(query.where(_MARKS.campaign == campaign)).one_or_none()
+    if before is not None and before.version > version:
+        return
+    last = before.mark if before is not None and before.patterns == told else None
+    values = {"version": version, "patterns": told, "mark": last or mark}
+    put_row(connection, source_marks, campaign=campaign, noted_at=now, **values)
 
 
 def move_mark(connection: sa.Connection, watched: Watched, mark: str, now: datetime) -> bool:

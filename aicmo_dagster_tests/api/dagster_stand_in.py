@@ -94,7 +94,7 @@ def dagster_stand_in(home: Path) -> Iterator[StandIn]:
                 return
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         stand_in.url = f"http://127.0.0.1:{server.server_port}"
         yield stand_in

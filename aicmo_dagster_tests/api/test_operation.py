@@ -51,6 +51,7 @@ def test_whether_it_lives_is_open_to_all_and_how_it_fares_is_not(rest: Rest) -> 
 def test_metrics_tell_figures_and_latencies_by_route(rest: Rest) -> None:
     headers = {"Authorization": f"Bearer {rest.tokens['viewer']}"}
     rest.ask("viewer", "GET", "/campaigns/spring")
+    assert rest.client.get("/t/c/x").headers["X-Request-ID"]
     answer = rest.client.get("/metrics", headers=headers)
     assert answer.headers["content-type"].startswith("text/plain")
     samples = {
@@ -63,6 +64,8 @@ def test_metrics_tell_figures_and_latencies_by_route(rest: Rest) -> None:
     route = ("route", "/api/v1/cam/campaigns/{key}")
     name = "aicmo_http_request_duration_seconds_count"
     assert samples[name, ("method", "GET"), route, ("status", "200")] >= 1
+    click = ("route", "/t/c/{token}")
+    assert samples[name, ("method", "GET"), click, ("status", "404")] >= 1
     assert rest.client.get("/metrics").status_code == 401
     limited = {"Authorization": f"Bearer {rest.tokens['limited']}"}
     assert rest.client.get("/metrics", headers=limited).status_code == 403

@@ -35,7 +35,7 @@ def test_a_webhook_is_made_changed_and_removed(rest: Rest) -> None:
     path = f"/webhooks/{told['id']}"
     assert rest.client.base_url.join(made.headers["Location"]).path.endswith(path)
     assert rest.ask("admin", "GET", path).json() == told
-    assert told in rest.ask("admin", "GET", "/webhooks").json()
+    assert told in rest.ask("admin", "GET", "/webhooks").json()["items"]
     changed = rest.ask("admin", "PUT", path, json=WANTED | {"state": "disabled"}).json()
     assert (changed["state"], changed["created_at"]) == ("disabled", told["created_at"])
     assert rest.ask("admin", "DELETE", path).status_code == 204
@@ -76,7 +76,7 @@ def test_a_limited_token_is_told_of_its_campaigns_alone(rest: Rest) -> None:
     assert create(rest, "limited", campaigns=["autumn"]).status_code == 404
     own = create(rest, "limited")
     assert own.status_code == 201
-    seen = {each["id"] for each in rest.ask("limited", "GET", "/webhooks").json()}
+    seen = {each["id"] for each in rest.ask("limited", "GET", "/webhooks").json()["items"]}
     assert own.json()["id"] in seen
     assert everything not in seen
     assert rest.ask("limited", "GET", f"/webhooks/{everything}/secret").status_code == 404

@@ -1,13 +1,13 @@
 """What tracking costs: clicks against constants of the same server, and events judged.
 
-Each server runs in a process of its own and is asked by the same client over kept connections; the
-CPU seconds are the server's. The database is stopped by a lock that nobody gets past.
+Each server runs in worker processes of its own and is asked by the same client over kept
+connections; the CPU seconds are the workers'. The database is stopped by a lock that nobody gets
+past.
 """
 
 import asyncio
 import multiprocessing
 import os
-import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -19,7 +19,6 @@ import numpy as np
 import pandas as pd
 import psutil
 import pyarrow as pa
-import sqlalchemy as sa
 import uvicorn
 from fastapi import FastAPI, Response
 
@@ -28,36 +27,33 @@ from aicmo_dagster.domain.links import click_token, link_name
 from aicmo_dagster.domain.nurture.engagement import Tuning, judge
 from aicmo_dagster.domain.tracking import Link
 from aicmo_dagster.settings import Settings
-from aicmo_dagster.stages.record import replay
-from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.database import open_database
 from aicmo_dagster.store.frames import replace_frame
 from aicmo_dagster.store.links import keep_links
-from aicmo_dagster.store.tables import events
 from aicmo_dagster_tests.bench.measure import Measured, cost
 from aicmo_dagster_tests.samples import NOON, SECRET, lead_id, raw_leads
 
 CLICKS, CONNECTIONS = 4_000, 32
 LEADS = 50
-KILLS, CLICKS_A_KILL = 5, 20_000
+WORKERS = 2
 EVENTS = 1_000_000
 URL = "https://acme.example/offer"
 
 
 def run(scratch: Path) -> Iterator[Measured]:
-    """Clicks a CPU second, the 99th percentile without a database, losses by SIGKILL, verdicts."""
-    settings = _prepared(scratch)
+    """Clicks a CPU second, the 99th percentile without a database, and verdicts."""
+    settings = prepared(scratch)
     paths = _paths()
-    with _serving(_constant, settings) as (port, server):
-        constant = _asked(port, ["/constant"] * CLICKS, server)
-    with _serving(_ours, settings) as (port, server):
-        ours = _asked(port, paths * (CLICKS // LEADS), server)
+    with serving(_constant, settings) as (port, workers):
+        constant = _asked(port, ["/constant"] * CLICKS, workers)
+    with serving(create_app, settings) as (port, workers):
+        ours = _asked(port, paths * (CLICKS // LEADS), workers)
         waits = _waits(port, paths * 20)
         with _stopped(settings):
             stopped = _waits(port, paths * 20)
     yield Measured(
         "clicks recorded a CPU second of the server",
-        f"{CLICKS:,} clicks",
+        f"{CLICKS:,} clicks, {WORKERS} workers",
         ours,
         "clicks/s",
         constant,
@@ -74,14 +70,11 @@ def run(scratch: Path) -> Iterator[Measured]:
         "with it running",
         3,
     )
-    answered, lost = _killed(settings)
-    size = f"{answered:,} clicks, {KILLS} kills"
-    yield Measured("acknowledged clicks lost by SIGKILL", size, lost, "clicks", bound=0)
     judged = cost(_judge, EVENTS)
     yield Measured("events judged human or machine", f"{EVENTS:,} events", judged.cpu, "CPU s")
 
 
-def _prepared(scratch: Path) -> Settings:
+def prepared(scratch: Path) -> Settings:
     """Settings with a database of leads and a link."""
     url = f"sqlite:///{scratch / 'aicmo.db'}"
     database = open_database(url)
@@ -96,10 +89,6 @@ def _paths() -> list[str]:
     name = link_name(SECRET, "spring", URL)
     leads = [lead_id(number) for number in range(1, LEADS + 1)]
     return [f"/t/c/{click_token(SECRET, 'spring', lead, 'intro', name)}" for lead in leads]
-
-
-def _ours(settings: Settings) -> FastAPI:
-    return create_app(settings)
 
 
 def _constant(settings: Settings) -> FastAPI:
@@ -118,22 +107,40 @@ def _serve(make: Any, settings: Settings, listener: socket.socket) -> None:
 
 
 @contextmanager
-def _serving(make: Any, settings: Settings) -> Iterator[tuple[int, psutil.Process]]:
-    """A server in a process of its own: its port, and the process."""
+def serving(make: Any, settings: Settings) -> Iterator[tuple[int, list[psutil.Process]]]:
+    """A server of worker processes: its port, and the workers."""
+    measures = settings.home / "measures"
+    measures.mkdir(exist_ok=True)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(measures)  # as workers of `aicmo api` measure
+    context = multiprocessing.get_context("spawn")
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(1024)
-        process = multiprocessing.get_context("spawn").Process(
-            target=_serve, args=(make, settings, listener)
-        )
-        process.start()
         port = listener.getsockname()[1]
-        _waits(port, ["/nothing"])  # so that it has started
+        arguments = (make, settings, listener)
+        processes = [context.Process(target=_serve, args=arguments) for _ in range(WORKERS)]
+        for process in processes:
+            process.start()
+        workers = [psutil.Process(process.pid) for process in processes]
+        _await_listening(port, workers)
         try:
-            yield port, psutil.Process(process.pid)
+            yield port, workers
         finally:
-            process.terminate()
-            process.join()
+            for process in processes:
+                process.terminate()
+            for process in processes:
+                process.join()
+
+
+def _await_listening(port: int, workers: list[psutil.Process]) -> None:
+    """Asks until each worker has taken a connection, so that all have started."""
+    taken: set[int] = set()
+    while len(taken) < len(workers):
+        with socket.create_connection(("127.0.0.1", port)) as asking:
+            asking.sendall(b"GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n")
+            asking.recv(1)
+            end = asking.getsockname()
+            taken |= {w.pid for w in workers if any(c.raddr == end for c in w.net_connections())}
 
 
 @contextmanager
@@ -147,16 +154,19 @@ def _stopped(settings: Settings) -> Iterator[None]:
     database.close()
 
 
-def _asked(port: int, paths: list[str], server: psutil.Process) -> float:
-    """Answers a CPU second of the server, the better of two rounds."""
+def _asked(port: int, paths: list[str], workers: list[psutil.Process]) -> float:
+    """Answers a CPU second of the workers, the better of two rounds."""
     rates = []
     for _ in range(2):
-        before = server.cpu_times()
+        before = _spent(workers)
         asyncio.run(_ask(port, paths))
-        after = server.cpu_times()
-        spent = after.user + after.system - before.user - before.system
-        rates.append(len(paths) / spent)
+        rates.append(len(paths) / (_spent(workers) - before))
     return max(rates)
+
+
+def _spent(workers: list[psutil.Process]) -> float:
+    """CPU seconds so far."""
+    return sum(sum(worker.cpu_times()[:2]) for worker in workers)
 
 
 def _waits(port: int, paths: list[str]) -> float:
@@ -184,49 +194,6 @@ async def _converse(port: int, paths: list[str]) -> list[float]:
         taken.append(time.perf_counter() - begun)
     writer.close()
     return taken
-
-
-def _killed(settings: Settings) -> tuple[int, int]:
-    """Clicks that were answered, and how many of them are not in the database after all.
-
-    Each click is of a step of its own, so that one in flight cannot stand for one that is lost.
-    """
-    answered: set[str] = set()
-    chance = np.random.default_rng(7)
-    for kill in range(KILLS):
-        with _serving(_ours, settings) as (port, server):
-            seconds = chance.uniform(1, 4)
-            answered |= asyncio.run(_ask_until_killed(port, f"k{kill}", server.pid, seconds))
-    workspace = Workspace(settings, open_database(settings.database_url))
-    while replay(workspace):
-        pass
-    with workspace.database.read() as connection:
-        stored = set(connection.scalars(sa.select(events.c.step)))
-    workspace.database.close()
-    return len(answered), len(answered - stored)
-
-
-async def _ask_until_killed(port: int, name: str, process: int, seconds: float) -> set[str]:
-    """Clicks until the server is killed; tells the steps of those that were answered."""
-    asyncio.get_running_loop().call_later(seconds, os.kill, process, signal.SIGKILL)
-    asked = (_insist(port, f"{name}-{number}") for number in range(CONNECTIONS))
-    return set().union(*await asyncio.gather(*asked))
-
-
-async def _insist(port: int, name: str) -> set[str]:
-    answered: set[str] = set()
-    link, lead = link_name(SECRET, "spring", URL), lead_id(1)
-    try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        for number in range(CLICKS_A_KILL // CONNECTIONS):
-            step = f"{name}-{number}"
-            path = f"/t/c/{click_token(SECRET, 'spring', lead, step, link)}"
-            writer.write(f"GET {path} HTTP/1.1\r\nHost: a\r\nUser-Agent: b\r\n\r\n".encode())
-            if (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 302"):
-                answered.add(step)
-    except (OSError, asyncio.IncompleteReadError):
-        pass
-    return answered
 
 
 def _judge(count: int) -> int:

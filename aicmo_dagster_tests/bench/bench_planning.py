@@ -22,9 +22,10 @@ DAY = timedelta(days=1)
 
 _NUMBERS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :leads) "
 _LEADS = (
-    "INSERT INTO raw_leads (campaign, lead_id, email, source, custom, first_seen_at, last_seen_at)"
-    " SELECT 'spring', printf('%020x', i), 'lead' || i || '@company' || i % 5000 || '.example',"
-    " 'csv-1', '{}', :noon, :noon FROM n",
+    "INSERT INTO raw_leads (campaign, lead_id, email, source, sources, origins, custom,"
+    " first_seen_at, last_seen_at) SELECT 'spring', printf('%020x', i),"
+    " 'lead' || i || '@company' || i % 5000 || '.example', 'csv-1', 'csv-1',"
+    " '{}', '{}', :noon, :noon FROM n",
     "INSERT INTO routed_leads (campaign, lead_id, sequence, campaign_version, seed, position,"
     " score, reason, routed_at) SELECT 'spring', printf('%020x', i), 'everyone', 1, i % 10000, i,"
     " 50, 'its turn', :noon FROM n",

@@ -16,6 +16,7 @@ from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
+import psutil
 import uvicorn
 from fastapi import Response
 
@@ -38,7 +39,7 @@ def run(scratch: Path) -> Iterator[Measured]:
     """Each read's 95th percentile, warm, and that of a campaign's figures that nobody kept."""
     settings, token = _prepared(scratch)
     keys = _keys()
-    with _serving(settings) as port:
+    with served(settings) as (port, _):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         headers = {"Authorization": f"Bearer {token}"}
         _percentile(connection, ["/stats"], headers, 1)  # what everyone else made meanwhile
@@ -124,8 +125,8 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
 
 
 @contextmanager
-def _serving(settings: Settings) -> Iterator[int]:
-    """The port of a server in a process of its own."""
+def served(settings: Settings) -> Iterator[tuple[int, psutil.Process]]:
+    """The port of a server in a process of its own, and the process."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(16)
@@ -133,7 +134,7 @@ def _serving(settings: Settings) -> Iterator[int]:
         process = context.Process(target=_serve, args=(settings, listener))
         process.start()
         try:
-            yield listener.getsockname()[1]
+            yield listener.getsockname()[1], psutil.Process(process.pid)
         finally:
             process.terminate()
             process.join()

@@ -62,9 +62,9 @@ class Aftermath:
 
 
 @contextmanager
-def workspace_in(home: Path) -> Iterator[Workspace]:
-    """The workspace that the system works on."""
-    url = f"sqlite:///{home / 'aicmo.db'}"
+def workspace_in(home: Path, url: str = "") -> Iterator[Workspace]:
+    """The workspace that the system works on: in the database `url`, or in the home's own."""
+    url = url or f"sqlite:///{home / 'aicmo.db'}"
     settings = Settings(home=home, database_url=url, dagster_home=home / "dagster")
     database = open_database(url)
     try:
@@ -82,8 +82,9 @@ def apply_many(
     for start, key in enumerate(keys):
         folder = workspace.settings.home / "campaigns" / key
         folder.mkdir(parents=True, exist_ok=True)
-        text = leads_csv(leads, start=start * leads + 1)
-        (folder / "leads.csv").write_text(text, encoding="utf-8")
+        file = folder / "leads.csv"
+        if not file.exists():  # what is written anew would be harvested anew
+            file.write_text(leads_csv(leads, start=start * leads + 1), encoding="utf-8")
         document = campaign(key, sources=[source], schedule=schedule)
         with workspace.database.write() as connection:
             apply_campaign(connection, document, {}, folder, since)

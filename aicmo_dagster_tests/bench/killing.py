@@ -3,7 +3,6 @@
 Not here: how often (`bench_mail_killed`, and a short one in `stages/test_killed.py`).
 """
 
-import multiprocessing
 import random
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.database import open_database
 from aicmo_dagster.store.ledger import state_counts
 from aicmo_dagster_tests.bench.mailing import KEY, enrol_in, free_port, wait_for
+from aicmo_dagster_tests.forked import processes
 from aicmo_dagster_tests.samples import NOON
 
 TURN = timedelta(hours=12)
@@ -167,9 +167,7 @@ def _finish(home: Path, url: str, observer: Workspace, turn: int) -> None:
 
 def _worker(home: Path, database_url: str, url: str, turn: int) -> BaseProcess:
     """A worker that begins at once: the processes it is forked from have imported everything."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    worker = context.Process(target=_work, args=(home, database_url, url, turn))
+    worker = processes().Process(target=_work, args=(home, database_url, url, turn))
     worker.start()
     return worker
 

@@ -44,6 +44,12 @@ class Measured:
         return None if self.reference is None else self.ours / self.reference
 
     @property
+    def more_is_better(self) -> bool:
+        """Whether a higher figure is a better one."""
+        rate = self.unit.endswith(("/s", "/min"))
+        return self.at_least or rate or self.unit in ("AUC", "x the share won")
+
+    @property
     def kept(self) -> bool | None:
         """Whether the bound is kept; None where there is none."""
         figure = self.ours if self.ratio is None else self.ratio

@@ -1,4 +1,4 @@
-"""The whole system as a deployment runs it: code server, daemons, web server, each a process.
+"""The whole system as a deployment runs it: code server, daemons, web server, API, each a process.
 
 Each can be killed and started again. Not here: what is tried with it.
 """
@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
@@ -19,9 +20,24 @@ from ruamel.yaml import YAML
 from aicmo_dagster.settings import CODE_LOCATION
 from aicmo_dagster_tests.bench.mailing import free_port
 
-CODE = "code"
+CODE, API = "code", "api"
 RUN_MARK = "multiprocessing.spawn"
 """What shows in the command of a run's process, which the code server spawns."""
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Databases on one server of PostgreSQL.
+
+    Args:
+        ours: The URL of AICMO's.
+        dagsters: The URL of Dagster's.
+        server: The number of the server's process, whose work is the system's.
+    """
+
+    ours: str
+    dagsters: str
+    server: int
 
 
 class System:
@@ -30,16 +46,26 @@ class System:
     Args:
         home: AICMO_HOME.
         module: What the code server loads.
+        stores: The databases; SQLite files in the home without them.
+        variables: Of the environment, beside where the system's parts are.
         changes: Sections of dagster.yaml that are to be otherwise.
     """
 
     def __init__(
-        self, home: Path, module: str = "aicmo_dagster.definitions", **changes: object
+        self,
+        home: Path,
+        module: str = "aicmo_dagster.definitions",
+        stores: Stores | None = None,
+        variables: Mapping[str, str] | None = None,
+        **changes: object,
     ) -> None:
         self.home = home
+        self._server = stores and psutil.Process(stores.server)
         self._module = module
         self._port = free_port()
         self._web_port = free_port()
+        self._api_port = free_port()
+        self.api_url = f"http://127.0.0.1:{self._api_port}"
         self.processes: dict[str, psutil.Popen] = {}
         self._ended = 0.0
         (home / "dagster").mkdir(parents=True, exist_ok=True)
@@ -47,11 +73,16 @@ class System:
         self._environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("AICMO", "DAGSTER"))},
             **{"AICMO_HOME": str(home), "DAGSTER_HOME": str(home / "dagster")},
+            **({"AICMO_DATABASE_URL": stores.ours} if stores else {}),
+            "AICMO_DAGSTER_URL": f"http://127.0.0.1:{self._web_port}",
+            **(variables or {}),
         }
+        if stores:
+            changes["storage"] = {"postgres": {"postgres_url": stores.dagsters}}
         self._configure(changes)
 
     def start(self, name: str) -> None:
-        """The process `name` runs: `code`, `web` or any name of a daemon."""
+        """The process `name` runs: `code`, `web`, `api` or any name of a daemon."""
         if name == CODE:
             loaded = ("-m", self._module, "--location-name", CODE_LOCATION)
             address = ("-h", "127.0.0.1", "-p", str(self._port))
@@ -59,6 +90,8 @@ class System:
         elif name == "web":
             address = ("-h", "127.0.0.1", "-p", str(self._web_port))
             self._run(name, "dagster_webserver", *address, "-w", str(self._workspace))
+        elif name == API:
+            self._run(name, "aicmo_dagster.cli.main", "api", "--port", str(self._api_port))
         else:
             self._run(name, "dagster._daemon", "run", "-w", str(self._workspace))
 
@@ -85,7 +118,8 @@ class System:
 
     def cpu(self) -> float:
         """CPU seconds that the system has taken so far."""
-        return self._ended + sum(_cpu(process) for process in self.processes.values())
+        server = _cpu(self._server) if self._server else 0.0
+        return self._ended + server + sum(_cpu(process) for process in self.processes.values())
 
     def instance(self) -> dg.DagsterInstance:
         """The instance that the system works on."""

@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 
 from aicmo_dagster.store.database import open_database
 from aicmo_dagster.store.tables import nurture_sends
-from aicmo_dagster_tests.cli.conftest import Aicmo
+from aicmo_dagster_tests.cli.conftest import Aicmo, Furnish, audited
 from aicmo_dagster_tests.samples import campaign_document, leads_csv
 
 STEPS = {"steps": [{"id": "intro", "subject": "Hello", "body": "Good day."}]}
@@ -30,17 +30,26 @@ def document(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def applied(document: Path, aicmo: Aicmo) -> Path:
+def applied(document: Path, aicmo: Aicmo, furnish: Furnish) -> Path:
     """The same, applied."""
-    assert aicmo("campaign", "apply", document).code == 0
+    furnish("applied", lambda: apply(aicmo, document))
     return document
 
 
 @pytest.fixture
-def routed(applied: Path, aicmo: Aicmo) -> Path:
-    """The same, harvested, scored, judged and routed."""
-    assert aicmo("run", "spring", "--to", "routed_leads", "--json").code == 0
-    return applied
+def routed(document: Path, aicmo: Aicmo, furnish: Furnish) -> Path:
+    """The same, applied, harvested, scored, judged and routed."""
+
+    def run() -> None:
+        apply(aicmo, document)
+        assert aicmo("run", "spring", "--to", "routed_leads", "--json").code == 0
+
+    furnish("routed", run)
+    return document
+
+
+def apply(aicmo: Aicmo, document: Path) -> None:
+    assert aicmo("campaign", "apply", document).code == 0
 
 
 def changed(path: Path, **parts: object) -> Path:
@@ -179,6 +188,9 @@ def test_leads_are_moved_to_another_version_after_it_was_shown_who(
     shown = aicmo("campaign", "migrate", "spring").output
     assert "nothing was changed" in shown
     assert "3 leads moved" in aicmo("campaign", "migrate", "spring", "--yes").output
+    told = audited()[0]
+    assert (told.action, told.before) == ("campaign.migrate", {"leads_by_version": {"1": 3}})
+    assert told.after == {"leads": 3, "version": 2}
 
 
 def test_a_message_in_doubt_is_listed_and_resolved_once(
@@ -195,6 +207,8 @@ def test_a_message_in_doubt_is_listed_and_resolved_once(
         told = ("unknown", "resolve", row["message_id"], option, "--reason", "the log says so")
         assert said in aicmo(*told).output
         assert aicmo(*told).code == 1
+    told_of = [each for each in audited() if each.action == "send.resolve"]
+    assert [each.subject for each in told_of] == [second["lead_id"], first["lead_id"]]
     assert aicmo("run", "spring", "--from", "nurture_sends", "--json").code == 0
 
     assert len(json.loads(aicmo("unknown", "list", "--json").output)) <= 1

@@ -6,20 +6,24 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from aicmo_dagster_tests.cli.conftest import Aicmo
+from aicmo_dagster_tests.cli.conftest import Aicmo, Furnish, audited
 from aicmo_dagster_tests.outcomes import SOURCE, outcomes_csv
 from aicmo_dagster_tests.samples import campaign_document
 
 
 @pytest.fixture
-def harvested(aicmo: Aicmo, tmp_path: Path) -> Aicmo:
+def harvested(aicmo: Aicmo, tmp_path: Path, furnish: Furnish) -> Aicmo:
     """The commands, with a campaign `spring` whose leads have outcomes."""
     document = campaign_document(sources=[SOURCE], scoring={"threshold": 50})
     with (tmp_path / "spring.yaml").open("w", encoding="utf-8") as file:
         YAML(typ="safe").dump(document, file)
     (tmp_path / "leads.csv").write_text(outcomes_csv(900), encoding="utf-8")
-    assert aicmo("campaign", "apply", tmp_path / "spring.yaml").code == 0
-    assert aicmo("run", "spring", "--to", "scored_leads").code == 0
+
+    def run() -> None:
+        assert aicmo("campaign", "apply", tmp_path / "spring.yaml").code == 0
+        assert aicmo("run", "spring", "--to", "scored_leads").code == 0
+
+    furnish("harvested", run)
     return aicmo
 
 
@@ -51,6 +55,9 @@ def test_a_model_is_trained_compared_promoted_and_rolled_back(harvested: Aicmo) 
     again = harvested("model", "promote", "spring", version[:5], "--reason", "all right")
     assert again.output.startswith(f"{version} is in charge of spring")
     assert "odd" in harvested("model", "list", "spring").output
+    changes = [(each.action, each.before, each.after) for each in audited()[:2]]
+    none, made = {"version": None}, {"version": version}
+    assert changes == [("model.promote", none, made), ("model.rollback", made, none)]
 
 
 def test_a_score_by_a_model_is_explained(harvested: Aicmo) -> None:

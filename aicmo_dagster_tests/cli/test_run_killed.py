@@ -1,6 +1,5 @@
 """A run that is killed at any point and run again ends as if nothing had happened."""
 
-import os
 import subprocess
 import sys
 import time
@@ -14,11 +13,14 @@ from ruamel.yaml import YAML
 from aicmo_dagster.domain.schemas import STAGES
 from aicmo_dagster.store.database import open_database
 from aicmo_dagster.store.frames import read_frame
+from aicmo_dagster_tests.cli.commands import aicmo_at, at_home
 from aicmo_dagster_tests.samples import campaign_document, leads_csv
 
-LEADS = 200
+pytestmark = pytest.mark.long
+
+LEADS = 120
 AICMO = [sys.executable, "-c", "from aicmo_dagster.cli.main import main; main()"]
-RUN = [*AICMO, "run", "spring", "--as-of", "2026-03-04T12:00:00+00:00"]
+RUN = ["run", "spring", "--as-of", "2026-03-04T12:00:00+00:00"]
 
 Ready = Callable[[Path, str], bool]
 
@@ -41,16 +43,16 @@ def write_document(folder: Path) -> Path:
     return folder / "campaign.yaml"
 
 
-def environment(home: Path, database_url: str) -> dict[str, str]:
-    ours = {"AICMO_HOME": str(home), "AICMO_DATABASE_URL": database_url, "AICMO_SECRET_KEY": "key"}
-    return {k: v for k, v in os.environ.items() if not k.startswith(("AICMO", "DAGSTER"))} | ours
+def variables(database_url: str) -> dict[str, str]:
+    return {"AICMO_DATABASE_URL": database_url, "AICMO_SECRET_KEY": "key"}
 
 
 def kill_when(ready: Ready, home: Path, database_url: str) -> None:
     """Starts a run and kills it as soon as `ready` says so; the run must not have ended by then."""
     told = home / "told"
     with told.open("wb") as output:
-        process = subprocess.Popen(RUN, env=environment(home, database_url), stderr=output)
+        with at_home(home, **variables(database_url)):
+            process = subprocess.Popen([*AICMO, *RUN], stderr=output)
         while process.poll() is None and not ready(home, told.read_text(encoding="utf-8")):
             time.sleep(0.002)
         process.kill()
@@ -65,19 +67,14 @@ def frames(database_url: str) -> dict[str, pd.DataFrame]:
     return read
 
 
-def apply(document: Path, home: Path, database_url: str) -> None:
-    command = [*AICMO, "campaign", "apply", str(document)]
-    subprocess.run(command, env=environment(home, database_url), check=True, capture_output=True)
-
-
 @pytest.fixture(scope="module")
 def calm(
     tmp_path_factory: pytest.TempPathFactory, new_sqlite: Callable[[], str]
 ) -> tuple[Path, dict[str, pd.DataFrame]]:
     """The home and the rows of a run that nobody killed."""
     home, url = tmp_path_factory.mktemp("calm"), new_sqlite()
-    apply(write_document(home), home, url)
-    subprocess.run(RUN, env=environment(home, url), check=True, capture_output=True)
+    for command in (["campaign", "apply", write_document(home)], RUN):
+        aicmo_at(home, *command, **variables(url))
     return home, frames(url)
 
 
@@ -85,11 +82,12 @@ def test_a_run_killed_half_way_ends_with_the_same_rows(
     tmp_path: Path, database_url: str, calm: tuple[Path, dict[str, pd.DataFrame]]
 ) -> None:
     """Sending is killed far more often in `stages/test_killed`."""
-    apply(write_document(tmp_path), tmp_path, database_url)
+    apply = ["campaign", "apply", write_document(tmp_path)]
+    aicmo_at(tmp_path, *apply, **variables(database_url))
     # A run takes seconds to start, so that each engine is hit at one of the points.
     point = stage_begun("qualified_leads") if "sqlite" in database_url else messages(60)
     kill_when(point, tmp_path, database_url)
-    subprocess.run(RUN, env=environment(tmp_path, database_url), check=True, capture_output=True)
+    aicmo_at(tmp_path, *RUN, **variables(database_url))
     killed, (calm_home, unharmed) = frames(database_url), calm
     for stage in STAGES:
         pd.testing.assert_frame_equal(killed[stage], unharmed[stage])

@@ -10,6 +10,7 @@ import pytest
 from aicmo_dagster.definitions import defs
 from aicmo_dagster.defs.announcements import ended_runs_sensor
 from aicmo_dagster.defs.jobs import full_pipeline_job, shared_nurture_job
+from aicmo_dagster.defs.resources import Clock
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store import webhooks
 from aicmo_dagster.store.webhooks import ACTIVE, EVENTS, Webhook
@@ -36,9 +37,8 @@ def test_runs_that_end_after_somebody_asked_are_told_once(workspace: Workspace) 
     cursor: Any = None
 
     def evaluate() -> str:
-        context = dg.build_sensor_context(
-            instance=instance, cursor=cursor, resources={"workspace": workspace}
-        )
+        resources = {"workspace": workspace, "clock": Clock()}
+        context = dg.build_sensor_context(instance=instance, cursor=cursor, resources=resources)
         result: Any = ended_runs_sensor(context)
         return str(result.cursor)
 

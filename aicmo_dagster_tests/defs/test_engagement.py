@@ -79,8 +79,6 @@ def asked(
     last: dg.DagsterRunStatus = dg.DagsterRunStatus.SUCCESS,
 ) -> Any:
     wanted = resources(workspace, now)
-    if sensor is inbound_sensor:
-        del wanted["clock"]
     with (
         dg.DagsterInstance.ephemeral() as instance,
         dg.build_sensor_context(instance, cursor=cursor, resources=wanted) as context,

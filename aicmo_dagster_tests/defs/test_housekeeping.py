@@ -9,8 +9,11 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.scheduler.instigation import TickData, TickStatus
+from dagster._utils.error import SerializableErrorInfo
 
-from aicmo_dagster.defs.housekeeping import forget_runs, housekeeping_job
+from aicmo_dagster.defs.housekeeping import forget_looks, forget_runs, housekeeping_job
 from aicmo_dagster.defs.resources import Clock
 from aicmo_dagster.stages.housekeeping import AGES
 from aicmo_dagster.store.files import compact
@@ -75,6 +78,30 @@ def test_from_the_second_week_on_history_grows_no_more(instance: dg.DagsterInsta
     assert seen[7] == seen[8]
     assert seen[3]["runs"] < seen[7]["runs"] <= AGES.runs.days + 3
     assert sizes(instance) > 0
+
+
+def test_looks_that_did_nothing_are_forgotten_soonest_and_failed_ones_last(
+    instance: dg.DagsterInstance,
+) -> None:
+    ended = (TickStatus.SKIPPED, TickStatus.SUCCESS, TickStatus.FAILURE, TickStatus.STARTED)
+    now = datetime.now(UTC)
+    error = SerializableErrorInfo("it failed", [], None)
+    for status in ended:
+        told: Any = {
+            TickStatus.SUCCESS: {"run_ids": []},
+            TickStatus.FAILURE: {"error": error},
+        }.get(status, {})
+        kind = InstigatorType.SENSOR
+        instance.create_tick(TickData("clock", "clock", kind, status, now.timestamp(), **told))
+
+    def kept_after(days: float) -> set[TickStatus]:
+        forget_looks(instance, now + timedelta(days=days))
+        return {tick.status for tick in instance.get_ticks("clock", "clock")}
+
+    assert kept_after(0.9) == {*ended}
+    assert kept_after(1.1) == {*ended[1:]}
+    assert kept_after(7.1) == {*ended[2:]}
+    assert kept_after(30.1) == set()
 
 
 def test_the_job_prunes_our_history_too_and_keeps_the_ledger(

@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 
-from aicmo_dagster.defs.incidents import alert_job, incident_sensor, lost_run_sensor
+from aicmo_dagster.defs.announcements import ended_runs_sensor
+from aicmo_dagster.defs.incidents import alert_job, incident_sensor
 from aicmo_dagster.defs.jobs import shared_nurture_job
 from aicmo_dagster.defs.partitions import register_campaign
 from aicmo_dagster.defs.reports import campaign_report
@@ -61,17 +62,13 @@ def stored(instance: dg.DagsterInstance, status: dg.DagsterRunStatus, **tags: st
     return run
 
 
-def heard(workspace: Workspace, instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
-    event = instance.get_records_for_run(run.run_id).records[-1].event_log_entry.dagster_event
-    assert event is not None
-    context = dg.build_run_status_sensor_context(
-        lost_run_sensor.name,
-        event,
-        instance,
-        run,
-        resources={"workspace": workspace, "clock": Clock(as_of=NOON.isoformat())},
+def heard(workspace: Workspace, instance: dg.DagsterInstance) -> None:
+    """The sensor hears of the runs that ended in the last hour."""
+    resources = {"workspace": workspace, "clock": Clock(as_of=NOON.isoformat())}
+    cursor = (datetime.now(UTC) - HOUR).isoformat()
+    ended_runs_sensor(
+        dg.build_sensor_context(instance=instance, cursor=cursor, resources=resources)
     )
-    lost_run_sensor(context.for_run_failure())
 
 
 def failures(workspace: Workspace) -> dict[str, str]:
@@ -84,20 +81,25 @@ def test_a_run_that_could_not_say_why_it_ended_is_a_failure_and_an_incident(
 ) -> None:
     run = stored(instance, FAILURE)
 
-    heard(workspace, instance, run)
+    for _ in range(2):
+        heard(workspace, instance)
 
     assert failures(workspace) == {"nurture_sends": f"run {run.run_id} ended before it was done"}
     evaluated(workspace, instance)
     (incident,) = status(workspace, "spring", NOON).incidents
     assert (incident.kind, incident.subject) == ("run_failed", "nurture_sends")
+    instance.delete_run(run.run_id)
 
 
 def test_one_that_is_going_to_be_started_again_is_none(
     workspace: Workspace, instance: dg.DagsterInstance
 ) -> None:
-    heard(workspace, instance, stored(instance, FAILURE, **{"dagster/will_retry": "true"}))
+    run = stored(instance, FAILURE, **{"dagster/will_retry": "true"})
+
+    heard(workspace, instance)
 
     assert failures(workspace) == {}
+    instance.delete_run(run.run_id)
 
 
 def test_somebody_is_told_by_a_run_and_only_if_there_is_something_to_tell(

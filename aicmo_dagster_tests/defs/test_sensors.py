@@ -51,13 +51,20 @@ def evaluate(workspace: Workspace, instance: dg.DagsterInstance, at: datetime) -
     return result
 
 
-def stored_run(instance: dg.DagsterInstance, run_key: str, status: dg.DagsterRunStatus) -> str:
+def stored_run(
+    instance: dg.DagsterInstance,
+    run_key: str,
+    status: dg.DagsterRunStatus,
+    parent: str | None = None,
+) -> str:
     config = {"ops": {"nurture_campaigns": {"config": {"campaigns": ["spring"]}}}}
     run = instance.create_run_for_job(
         shared_nurture_job,
         run_config=config,
         tags={"dagster/run_key": run_key},
         status=status,
+        parent_run_id=parent,
+        root_run_id=parent,
     )
     return run.run_id
 
@@ -149,6 +156,23 @@ def test_a_run_whose_process_has_ended_is_failed_before_the_clock_looks(
     run = instance.get_run_by_id(lost)
     assert run is not None
     assert run.status == dg.DagsterRunStatus.FAILURE
+
+
+def test_a_run_that_repeats_a_lost_one_is_not_taken_for_lost_before_it_begins(
+    workspace: Workspace, instance: dg.DagsterInstance
+) -> None:
+    """Dagster gives it the tags of the lost one, and so the name of a process that has ended."""
+    gone = {WORKER_TAG: f"{host_name()}:{2**22 + 1}:0.00"}
+    lost = stored_run(instance, "key", dg.DagsterRunStatus.FAILURE)
+    again = stored_run(instance, "key", dg.DagsterRunStatus.STARTING, parent=lost)
+    for run_id in (lost, again):
+        instance.add_run_tags(run_id, gone)
+
+    evaluate(workspace, instance, NOON)
+
+    run = instance.get_run_by_id(again)
+    assert run is not None
+    assert run.status == dg.DagsterRunStatus.STARTING
 
 
 def test_a_large_campaign_has_a_run_of_its_own_that_counts_as_long(

@@ -4,7 +4,6 @@ The stand-in stays in the caller's process, and tells in its ledger what was pai
 """
 
 import json
-import multiprocessing
 import os
 import random
 import signal
@@ -20,6 +19,7 @@ from aicmo_dagster.domain.tokens import person_key
 from aicmo_dagster.stages.asked import asked_about, identity_of
 from aicmo_dagster.stages.harvest import harvest
 from aicmo_dagster.stages.workspace import Workspace
+from aicmo_dagster_tests.forked import processes
 from aicmo_dagster_tests.providers.clock import FastClock, on_clock
 from aicmo_dagster_tests.providers.server import StandIn
 from aicmo_dagster_tests.samples import NOON
@@ -33,8 +33,6 @@ from aicmo_dagster_tests.stages.harvesting import (
 
 HOUR = 3600.0
 BUDGET = 1_000_000
-_PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload([__name__])
 
 
 def harvest_apart(
@@ -42,7 +40,7 @@ def harvest_apart(
 ) -> BaseProcess:
     """A process that harvests a campaign, which must have been applied."""
     given = (home, database_url, url, key, clock or FastClock())
-    process = _PROCESSES.Process(target=_harvest, args=given)
+    process = processes().Process(target=_harvest, args=given)
     process.start()
     return process
 

@@ -1,10 +1,10 @@
 """What must hold of any campaign at any time, whatever befell it: each breach in words.
 
-Not here: making things befall (`killing`).
+Not here: making things befall (`enduring`).
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -27,10 +27,28 @@ ACCOUNTS = 8
 """Leads whose account is read, spread over all of them: each costs as much as scoring anew."""
 
 
-def breaches(workspace: Workspace, keys: list[str], journal: Journal, now: datetime) -> list[str]:
-    """Every invariant that does not hold of the campaigns `keys`, whose mail is in `journal`."""
+Span = tuple[datetime, datetime]
+
+
+def breaches(
+    workspace: Workspace,
+    keys: list[str],
+    journal: Journal,
+    now: datetime,
+    repeated: Sequence[Span] = (),
+) -> list[str]:
+    """Every invariant that does not hold of the campaigns `keys`, whose mail is in `journal`.
+
+    Args:
+        workspace: The campaigns'.
+        keys: Theirs.
+        journal: What arrived.
+        now: The end.
+        repeated: Hours that the clock showed twice, in which nobody can tell before from after.
+    """
     sends = _sends(workspace, keys)
-    found = [*_mailed_twice(journal), *_written_to_after_a_stop(workspace, sends, journal)]
+    found = [*_mailed_twice(journal)]
+    found += _written_to_after_a_stop(workspace, sends, journal, repeated)
     found += _lost(sends, journal)
     for key in keys:
         found += [f"{key}: {text}" for text in _unaccounted(workspace, key)]
@@ -53,7 +71,7 @@ def _mailed_twice(journal: Journal) -> Iterator[str]:
 
 
 def _written_to_after_a_stop(
-    workspace: Workspace, sends: pd.DataFrame, journal: Journal
+    workspace: Workspace, sends: pd.DataFrame, journal: Journal, repeated: Sequence[Span]
 ) -> Iterator[str]:
     named = sends[["campaign", "lead_id"]].itertuples(index=False, name=None)
     whose = dict(zip(sends["message_id"], named, strict=True))
@@ -68,7 +86,10 @@ def _written_to_after_a_stop(
         query = sa.select(events.c.campaign, events.c.lead_id, events.c.kind, events.c.happened_at)
         for row in connection.execute(query.where(events.c.kind.in_(STOPPING_EVENTS))):
             written = last.get((row.campaign, row.lead_id))
-            if written is not None and written > row.happened_at:
+            unclear = any(
+                start <= row.happened_at and (written or end) <= end for start, end in repeated
+            )
+            if written is not None and written > row.happened_at and not unclear:
                 yield f"a message went out after a {row.kind}"
 
 

@@ -14,6 +14,8 @@ from aicmo_dagster.stages.summary import dispositions
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.frames import read_frame
 from aicmo_dagster.store.tables import events, handoffs
+from aicmo_dagster_tests.providers.server import StandIn
+from aicmo_dagster_tests.providers.wire import Fault
 from aicmo_dagster_tests.simulation.invariants import breaches
 from aicmo_dagster_tests.simulation.worlds import (
     MONDAY,
@@ -24,6 +26,7 @@ from aicmo_dagster_tests.simulation.worlds import (
     settle,
     world,
 )
+from aicmo_dagster_tests.stages.harvesting import open_harvest_workspace, search
 from aicmo_dagster_tests.workspaces import open_test_workspace
 
 PEOPLE = 110
@@ -113,7 +116,7 @@ def test_windows_are_kept_through_a_change_of_the_clock(workspace: Workspace) ->
     start, oslo = datetime(2026, 3, 27, 0, 0, tzinfo=UTC), ZoneInfo("Europe/Oslo")
     window = {"days": ["fri", "sat", "sun", "mon", "tue"], "hours": "09:00-10:00"}
     at_home = window | {"timezone": "campaign", "jitter_minutes": 30}
-    daily = {"harvest": "0 6 * * *", "nurture": "*/10 * * * *", "timezone": "Europe/Oslo"}
+    daily = {"harvest": "0 6 * * *", "nurture": "*/30 * * * *", "timezone": "Europe/Oslo"}
     each_day = {"sequences": [{"sequence": "everyone", "per_day": 25}]}
     sending = nurture(window=at_home)
     settle(workspace, living(schedule=daily, nurture=sending, routing=each_day), start)
@@ -146,6 +149,34 @@ def test_a_provider_without_a_key_stops_no_other_source(workspace: Workspace) ->
     notes = [note for each in found.passes for note in each.report.notes]
     assert any("AICMO_APOLLO_API_KEY" in note for note in notes)
     assert found.journal.letters
+
+
+def test_a_provider_that_goes_down_half_way_delays_some_and_loses_nobody(
+    tmp_path: Path, new_sqlite: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whom it could not be asked about any more is asked about the next day, once."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with StandIn(PEOPLE, specials=False).running() as stand_in:
+        down = tuple(range(4, 400))
+        stand_in.faults.set(Fault("bulk_match", nth=down, status=503), Fault("enrich", status=503))
+        workspace = open_harvest_workspace(tmp_path, new_sqlite(), stand_in.url, at_once=1)
+        daily = {"harvest": "0 6 * * *", "nurture": "0 */4 * * *"}
+        enrich = {"waterfall": ["apollo", "dropcontact"], "max_credits": 1000}
+        settle(workspace, living(sources=[search(PEOPLE)], enrich=enrich, schedule=daily))
+        found = lived(workspace, 1)
+        before = dispositions(workspace, "spring")
+        stand_in.faults.set()
+        gone_on(workspace, found, 1)
+        after = dispositions(workspace, "spring")
+        paid_twice = stand_in.ledger.paid_twice("apollo") | stand_in.ledger.paid_twice(
+            "dropcontact"
+        )
+        workspace.database.close()
+    assert 0 < before["sent"] < PEOPLE / 2
+    assert before["not routed"] > PEOPLE / 2  # they have no address yet
+    assert sum(before.values()) == sum(after.values()) >= PEOPLE
+    assert after["sent"] > 2 * before["sent"]
+    assert paid_twice == set()
 
 
 def test_a_world_that_goes_on_elsewhere_repeats_nothing(workspace: Workspace) -> None:

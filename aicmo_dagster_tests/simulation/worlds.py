@@ -1,6 +1,5 @@
 """Worlds for tests: a campaign over people of the market, without limits unless it says some."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -67,12 +66,8 @@ def market(folder: Path, people: int, seed: int = 1) -> None:
 
 
 def world(
-    workspace: Workspace,
-    start: datetime = MONDAY,
-    behaviour: Behaviour = LIVELY,
-    seed: int = 1,
-    pause: Callable[[], object] = lambda: None,
+    workspace: Workspace, start: datetime = MONDAY, behaviour: Behaviour = LIVELY, seed: int = 1
 ) -> World:
     """A world over the workspace's campaigns, which goes on where one before it ended."""
     journal = Journal(workspace.settings.home / "journal")
-    return World(workspace, behaviour, seed, VirtualClock(start), journal, pause=pause)
+    return World(workspace, behaviour, seed, VirtualClock(start), journal)

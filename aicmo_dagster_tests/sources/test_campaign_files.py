@@ -289,3 +289,27 @@ def test_filters_that_apollo_would_be_silent_about_are_told_at_their_place(folde
     )
     assert (valued.path, valued.found) == ("sources[1].search.person_seniorities", "['boss']")
     assert "c_suite" in valued.expected
+
+
+def test_a_source_whose_protocol_needs_a_package_names_it(folder: Path) -> None:
+    """Nobody should learn of it from a harvest at night."""
+    sources = [
+        {"type": "csv", "path": "memory://bucket/*.csv", "columns": {"email": "Email"}},
+        {"type": "csv", "path": "oci://bucket/*.csv", "columns": {"email": "Email"}},
+    ]
+    document = json.dumps(campaign_document(sources=sources))
+
+    with pytest.raises(BadInput) as caught:
+        read_campaign_file(written(folder, document))
+
+    (problem,) = caught.value.problems
+    assert problem.path == "sources[1].path"
+    assert "Install ocifs" in problem.found
+
+
+@pytest.mark.parametrize("before", ["", "zip://*.csv::"])
+def test_a_url_that_holds_a_password_is_refused(folder: Path, before: str) -> None:
+    url = f"{before}ftp://me:secret@host/a.csv"
+    sources = [{"type": "csv", "path": url, "columns": {"email": "E"}}]
+    with pytest.raises(BadInput, match=r"sources\[0\].path.*without user or password"):
+        read_campaign_file(written(folder, json.dumps(campaign_document(sources=sources))))

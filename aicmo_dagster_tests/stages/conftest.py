@@ -1,6 +1,8 @@
 """Both providers as a stand-in, a workspace that uses them, and harvests under its clock."""
 
+import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -10,11 +12,81 @@ from aicmo_dagster.stages.harvest import harvest
 from aicmo_dagster.stages.providers import Time
 from aicmo_dagster.stages.report import Report
 from aicmo_dagster.stages.workspace import Workspace
+from aicmo_dagster_tests.conftest import NewDatabase
+from aicmo_dagster_tests.handoff.receiver import Receiver, receiving
 from aicmo_dagster_tests.providers.apollo import ApolloModes
 from aicmo_dagster_tests.providers.clock import VirtualClock, on_clock
 from aicmo_dagster_tests.providers.server import StandIn
 from aicmo_dagster_tests.samples import NOON
 from aicmo_dagster_tests.stages.harvesting import Harvest, open_harvest_workspace
+from aicmo_dagster_tests.workspaces import open_test_workspace
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, database_url: str) -> Iterator[Workspace]:
+    """An empty workspace."""
+    opened = open_test_workspace(tmp_path, database_url)
+    yield opened
+    opened.database.close()
+
+
+@pytest.fixture(scope="session")
+def one_receiver() -> Iterator[Receiver]:
+    with receiving() as found:
+        yield found
+
+
+@pytest.fixture
+def receiver(one_receiver: Receiver) -> Receiver:
+    """A receiver of handoffs, at the same address for all tests, which has got nothing yet."""
+    one_receiver.answers.clear()
+    one_receiver.got.clear()
+    return one_receiver
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A workspace to copy: where its home lies for every test, what is in it, its database."""
+
+    home: Path
+    contents: Path
+    database_url: str
+
+
+@pytest.fixture(scope="session")
+def prepared() -> dict[str, Prepared]:
+    """By module and engine."""
+    return {}
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def prepared_workspace(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    prepared: dict[str, Prepared],
+) -> Iterator[Workspace]:
+    """What `prepare` of the module makes of a workspace: made once on each engine, then copied.
+
+    It has the settings that the module names in `SETTINGS`, if any.
+    """
+    settings = getattr(request.module, "SETTINGS", {})
+    new: NewDatabase = request.getfixturevalue(f"new_{request.param}")
+    name = f"{request.module.__name__}-{request.param}"
+    if name not in prepared:
+        folder = tmp_path_factory.mktemp("prepared")
+        made = Prepared(folder / "home", folder / "contents", new())
+        made.home.mkdir()
+        workspace = open_test_workspace(made.home, made.database_url, **settings)
+        request.module.prepare(workspace, request)
+        workspace.database.close()
+        made.home.rename(made.contents)
+        prepared[name] = made
+    like = prepared[name]
+    shutil.copytree(like.contents, like.home)
+    opened = open_test_workspace(like.home, new(like.database_url), **settings)
+    yield opened
+    opened.database.close()
+    shutil.rmtree(like.home)
 
 
 @pytest.fixture

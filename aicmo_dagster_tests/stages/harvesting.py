@@ -21,15 +21,19 @@ BOTH = {"waterfall": ["apollo", "dropcontact"], "max_credits": 500}
 Harvest = Callable[..., Report]
 
 
+AT_ONCE = 4
+"""Requests of one provider in flight, unless a test says otherwise."""
+
+
 def open_harvest_workspace(
-    folder: Path, database_url: str, url: str, at_once: int = 4
+    folder: Path, database_url: str, url: str, at_once: int = AT_ONCE, timeout: float = 60
 ) -> Workspace:
     """A workspace whose providers are the stand-in at `url`."""
     return open_test_workspace(
         folder,
         database_url,
-        apollo=Provider(f"{url}/apollo", GOOD, at_once),
-        dropcontact=Provider(f"{url}/dropcontact", GOOD, at_once),
+        apollo=Provider(f"{url}/apollo", GOOD, at_once, timeout),
+        dropcontact=Provider(f"{url}/dropcontact", GOOD, at_once, timeout),
     )
 
 

@@ -1,10 +1,7 @@
 """Several runs at once: they queue where they must, and nobody is written to twice."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-
-import pytest
 
 from aicmo_dagster.stages.harvest import harvest
 from aicmo_dagster.stages.nurture import nurture
@@ -15,14 +12,7 @@ from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.frames import count_rows
 from aicmo_dagster_tests.bench.killing import send_at_once
 from aicmo_dagster_tests.samples import NOON
-from aicmo_dagster_tests.workspaces import apply, open_test_workspace
-
-
-@pytest.fixture
-def workspace(tmp_path: Path, database_url: str) -> Iterator[Workspace]:
-    opened = open_test_workspace(tmp_path, database_url)
-    yield opened
-    opened.database.close()
+from aicmo_dagster_tests.workspaces import apply
 
 
 def run(workspace: Workspace, key: str) -> None:

@@ -1,8 +1,7 @@
 """A look at the clock: which runs are to start, once each, and what became of earlier ones."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -18,19 +17,12 @@ from aicmo_dagster.store.results import record_failure, record_success, states_o
 from aicmo_dagster.store.tables import FRAME_TABLES, agenda, nurture_sends
 from aicmo_dagster.store.ticks import past_ticks
 from aicmo_dagster_tests.samples import NOON, SECRET, lead_id, raw_leads, routed_leads
-from aicmo_dagster_tests.workspaces import apply, open_test_workspace
+from aicmo_dagster_tests.workspaces import apply
 
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
 HOURLY = {"harvest": "0 * * * *"}
 NURTURE = {"nurture": "*/15 * * * *"}
-
-
-@pytest.fixture
-def workspace(tmp_path: Path, database_url: str) -> Iterator[Workspace]:
-    opened = open_test_workspace(tmp_path, database_url)
-    yield opened
-    opened.database.close()
 
 
 def looked(

@@ -1,16 +1,14 @@
 """Qualification and routing over the database: what sticks, what comes back, who may be where."""
 
 import json
-from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from aicmo_dagster.domain.campaigns import Campaign
-from aicmo_dagster.domain.nurture.engagement import MACHINE
+from aicmo_dagster.domain.nurture.engagement import HUMAN, MACHINE
 from aicmo_dagster.stages.explain import explain_lead
 from aicmo_dagster.stages.harvest import harvest
 from aicmo_dagster.stages.nurture import nurture
@@ -25,7 +23,7 @@ from aicmo_dagster.store.leads import find_lead
 from aicmo_dagster.store.overrides import add_override, withdraw
 from aicmo_dagster.store.tables import engagement, events, handoffs, metadata
 from aicmo_dagster_tests.samples import NOON, campaign
-from aicmo_dagster_tests.workspaces import apply, open_test_workspace
+from aicmo_dagster_tests.workspaces import apply
 
 DAY = timedelta(days=1)
 TWO_STEPS = {
@@ -37,13 +35,6 @@ TWO_STEPS = {
     }
 }
 LATER = {"steps": [{"id": "intro", "subject": "Hello again", "body": "Good day."}]}
-
-
-@pytest.fixture
-def workspace(tmp_path: Path, database_url: str) -> Iterator[Workspace]:
-    opened = open_test_workspace(tmp_path, database_url)
-    yield opened
-    opened.database.close()
 
 
 def rule(field: str, op: str, value: Any, **more: Any) -> dict[str, Any]:
@@ -81,6 +72,17 @@ def happened(
     with workspace.database.write() as connection:
         values = {**row, "kind": kind, "key": f"{kind} {number}", "detail": "{}"}
         connection.execute(events.insert().values(**values))
+
+
+def judged(workspace: Workspace, verdict: str) -> None:
+    """The one event was a person's, or a machine's."""
+    told = {name: events.c[name] for name in ("campaign", "lead_id", "kind", "happened_at")}
+    fixed = {"verdict": verdict, "rule": "burst", "rules_version": 1}
+    columns = {"event_id": events.c.id, **told}
+    with workspace.database.write() as connection:
+        (row,) = connection.execute(sa.select(*columns.values())).all()
+        values = dict(zip(columns, row, strict=True))
+        connection.execute(engagement.insert().values(**values, **fixed))
 
 
 def latest(workspace: Workspace, stage: str, key: str = "spring") -> dict[int, tuple[str, str]]:
@@ -147,6 +149,7 @@ def test_engagement_is_a_fact_like_any_other(workspace: Workspace) -> None:
     decide(workspace)
     send(workspace)
     happened(workspace, 1, "click", NOON)
+    judged(workspace, HUMAN)
     qualification = {
         "rules": [
             {"field": "clicks", "op": ">=", "value": 1},
@@ -165,13 +168,7 @@ def test_what_a_machine_clicked_is_no_fact_of_the_lead(workspace: Workspace) -> 
     apply(workspace, "spring", 1)
     decide(workspace)
     happened(workspace, 1, "click", NOON)
-    judged = {name: events.c[name] for name in ("campaign", "lead_id", "kind", "happened_at")}
-    fixed = {"verdict": MACHINE, "rule": "burst", "rules_version": 1}
-    columns = {"event_id": events.c.id, **judged}
-    with workspace.database.write() as connection:
-        (row,) = connection.execute(sa.select(*columns.values())).all()
-        values = dict(zip(columns, row, strict=True))
-        connection.execute(engagement.insert().values(**values, **fixed))
+    judged(workspace, MACHINE)
     apply(workspace, "spring", 1, qualification=rule("clicks", ">=", 1))
     decide(workspace)
     assert "clicks is 0" in latest(workspace, "qualified_leads")[1][1]

@@ -174,3 +174,13 @@ def test_a_link_leads_to_its_target_before_the_message_is_out(make: Make) -> Non
     assert [sorted(urls) for urls in targets] == [
         [f"https://acme.example/?lead=Company%20{n}", "https://acme.example/guide"] for n in (1, 2)
     ]
+
+
+def test_what_was_claimed_before_the_machine_slept_is_judged_anew(make: Make) -> None:
+    """Whoever objects meanwhile is not written to, nor anybody outside of the window."""
+    workspace, server = make(3, lambda number: "250 ok")
+    slept = timedelta(days=3)
+    nurture(workspace, KEY, lambda: NOON + (slept if server.got else timedelta(0)))
+    assert len(server.got) == 1
+    assert states(workspace) == {"accepted": 1, "planned": 2}
+    assert send(workspace, 72).figures["now_accepted"] == 2

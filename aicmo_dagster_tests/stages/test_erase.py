@@ -1,9 +1,7 @@
 """After erasure nothing names the person, wherever it is looked for."""
 
 import json
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -33,16 +31,14 @@ from aicmo_dagster.store.spool import Record, Writer
 from aicmo_dagster.store.suppressions import suppress, suppressed
 from aicmo_dagster.store.tables import FRAME_TABLES, metadata, person_aliases
 from aicmo_dagster_tests.samples import NOON, SECRET, campaign_document
-from aicmo_dagster_tests.workspaces import apply, open_test_workspace
+from aicmo_dagster_tests.workspaces import apply
 
 ADDRESS = "lead1@company1.example"
 KEY = address_key(SECRET, ADDRESS)
 
 
-@pytest.fixture
-def workspace(tmp_path: Path, database_url: str) -> Iterator[Workspace]:
+def prepare(opened: Workspace, _: pytest.FixtureRequest) -> None:
     """Two leads in two campaigns; the first was written to, replied and was handed over."""
-    opened = open_test_workspace(tmp_path, database_url)
     handing = campaign_document()["nurture"] | {"graduate": {"to": "csv"}}
     for key in ("spring", "autumn"):
         overlap = {"active_elsewhere": "allow"}
@@ -68,8 +64,11 @@ def workspace(tmp_path: Path, database_url: str) -> Iterator[Workspace]:
     judge_engagement(opened, "spring", NOON + timedelta(hours=2))
     graduate(opened, "spring", NOON + timedelta(hours=2))
     deliver_handoffs(opened, lambda: NOON + timedelta(hours=3))
-    yield opened
-    opened.database.close()
+
+
+@pytest.fixture
+def workspace(prepared_workspace: Workspace) -> Workspace:
+    return prepared_workspace
 
 
 def ids(workspace: Workspace, key: str = "spring") -> list[str]:
@@ -102,7 +101,7 @@ def test_the_person_is_in_no_table_file_or_spool_and_the_others_stay(workspace: 
     before = rows(workspace.database)
     spool(workspace, {"lead_id": gone[0], "key": "c3"}, {"lead_id": other, "key": "c4"})
 
-    done = erase(workspace, f" {ADDRESS.upper()} ", "ida", NOON)
+    done = erase(workspace, f" {ADDRESS.upper()} ", "ida", NOON, who="cli:ida")
 
     after = rows(workspace.database)
     for name, texts in after.items():
@@ -124,7 +123,7 @@ def test_the_person_is_in_no_table_file_or_spool_and_the_others_stay(workspace: 
 
 
 def test_the_address_stays_suppressed_by_its_hash(workspace: Workspace) -> None:
-    erase(workspace, ADDRESS, "ida", NOON)
+    erase(workspace, ADDRESS, "ida", NOON, who="cli:ida")
     with workspace.database.read() as connection:
         assert suppressed(connection, [KEY]) == {KEY}
         assert erased(connection, [KEY, address_key(SECRET, "x@y.example")]) == {KEY}
@@ -139,7 +138,7 @@ def test_the_address_stays_suppressed_by_its_hash(workspace: Workspace) -> None:
 def test_an_earlier_suppression_keeps_its_instant(workspace: Workspace) -> None:
     with workspace.database.write() as connection:
         suppress(connection, "address", KEY, "complained", "inbound mail", NOON)
-    erase(workspace, ADDRESS, "ida", NOON + timedelta(days=1))
+    erase(workspace, ADDRESS, "ida", NOON + timedelta(days=1), who="cli:ida")
     with workspace.database.read() as connection:
         assert erased(connection, [KEY]) == {KEY}
     assert "2026-03-04" in json.dumps(rows(workspace.database)["suppressions"]) or any(
@@ -148,15 +147,15 @@ def test_an_earlier_suppression_keeps_its_instant(workspace: Workspace) -> None:
 
 
 def test_erasing_again_or_a_stranger_finds_nothing(workspace: Workspace) -> None:
-    erase(workspace, ADDRESS, "ida", NOON)
+    erase(workspace, ADDRESS, "ida", NOON, who="cli:ida")
 
-    assert erase(workspace, ADDRESS, "ida", NOON).removed == {}
-    assert erase(workspace, "nobody@elsewhere.example", "ida", NOON).campaigns == 0
+    assert erase(workspace, ADDRESS, "ida", NOON, who="cli:ida").removed == {}
+    assert erase(workspace, "nobody@elsewhere.example", "ida", NOON, who="cli:ida").campaigns == 0
 
 
 def test_what_an_erased_lead_did_meanwhile_does_not_bring_it_back(workspace: Workspace) -> None:
     lead_id = ids(workspace)[0]
-    erase(workspace, ADDRESS, "ida", NOON)
+    erase(workspace, ADDRESS, "ida", NOON, who="cli:ida")
     spool(workspace, {"lead_id": lead_id, "key": "late"})
     replay(workspace)
 
@@ -179,7 +178,7 @@ def test_a_record_that_is_refused_takes_no_other_with_it(workspace: Workspace) -
 def test_a_handed_over_row_vanishes_from_its_file_alone(workspace: Workspace) -> None:
     path = workspace.settings.home / "handoffs" / "spring.csv"
     before = path.read_text(encoding="utf-8").splitlines()
-    erase(workspace, ADDRESS, "ida", NOON)
+    erase(workspace, ADDRESS, "ida", NOON, who="cli:ida")
     after = path.read_text(encoding="utf-8").splitlines()
 
     assert [line for line in before if ADDRESS not in line] == after
@@ -187,7 +186,7 @@ def test_a_handed_over_row_vanishes_from_its_file_alone(workspace: Workspace) ->
 
 
 def test_whom_a_source_still_names_is_not_stored_again(workspace: Workspace) -> None:
-    erase(workspace, ADDRESS, "ida", NOON)
+    erase(workspace, ADDRESS, "ida", NOON, who="cli:ida")
 
     report = harvest(workspace, "spring", NOON + timedelta(days=1))
 
@@ -208,7 +207,7 @@ def test_what_providers_know_the_person_by_is_forgotten(workspace: Workspace) ->
             row = {"provider": "apollo", "alias": f"alias of {key}", "person_key": key}
             connection.execute(person_aliases.insert().values(row))
 
-    done = erase(workspace, ADDRESS, "ida", NOON)
+    done = erase(workspace, ADDRESS, "ida", NOON, who="cli:ida")
 
     assert (done.removed["person_aliases"], done.removed["search_pages"]) == (1, 1)
     assert "key-1" not in repr(rows(workspace.database))
@@ -224,20 +223,20 @@ def test_a_lead_that_has_moved_to_another_address_is_found_by_the_old_one(
     with workspace.database.write() as connection:
         connection.execute(moved.values(email="new1@company1.example"))
 
-    assert erase(workspace, ADDRESS, "ida", NOON).campaigns == 2
+    assert erase(workspace, ADDRESS, "ida", NOON, who="cli:ida").campaigns == 2
     assert lead_id not in repr(rows(workspace.database)["raw_leads"])
 
 
 def test_mail_and_rejects_of_somebody_with_a_longer_address_stay(workspace: Workspace) -> None:
     shorter = ADDRESS.removeprefix("l")
 
-    done = erase(workspace, shorter, "ida", NOON)
+    done = erase(workspace, shorter, "ida", NOON, who="cli:ida")
 
     assert done.removed == {}
 
 
 def test_rejected_rows_of_the_person_do_not_come_back(workspace: Workspace) -> None:
-    erase(workspace, ADDRESS, "ida", NOON)
+    erase(workspace, ADDRESS, "ida", NOON, who="cli:ida")
 
     harvest(workspace, "spring", NOON + timedelta(days=1))
 
@@ -270,7 +269,7 @@ def test_an_erased_person_does_not_come_back_under_a_second_address(workspace: W
     moved = name_again(workspace, "spring", f"{OTHER_ADDRESS},Ann,{PAGE}")
     assert moved == sorted([OTHER_ADDRESS, other])
 
-    erase(workspace, OTHER_ADDRESS, "ida", NOON)
+    erase(workspace, OTHER_ADDRESS, "ida", NOON, who="cli:ida")
 
     for key in ("spring", "winter"):
         kept = [other] if key == "spring" else []
@@ -292,7 +291,7 @@ def test_a_link_that_was_made_for_the_person_goes_and_the_others_stay(workspace:
     with workspace.database.write() as connection:
         keep_links(connection, "spring", made, NOON)
 
-    erase(workspace, ADDRESS, "ida", NOON)
+    erase(workspace, ADDRESS, "ida", NOON, who="cli:ida")
 
     with workspace.database.read() as connection:
         assert sorted(name for _, name in newest_links(connection, NOON, 10)) == ["b", "c"]

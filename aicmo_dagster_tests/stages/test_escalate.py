@@ -14,25 +14,19 @@ from aiosmtpd.controller import Controller
 from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.mail.delivery import open_transport
 from aicmo_dagster.mail.parcels import Parcel
-from aicmo_dagster.stages import escalate
+from aicmo_dagster.stages import by_hand, escalate
 from aicmo_dagster.stages.report import Report
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store import escalations
 from aicmo_dagster.store.handoffs import add_handoff, find_handoff
 from aicmo_dagster.store.workers import this_worker
 from aicmo_dagster_tests.bench.mailing import free_port
-from aicmo_dagster_tests.handoff.receiver import Receiver, receiving
+from aicmo_dagster_tests.handoff.receiver import Receiver
 from aicmo_dagster_tests.samples import NOON, campaign_document, lead_id
 from aicmo_dagster_tests.workspaces import apply, open_test_workspace
 
 DAY = timedelta(days=1)
 BOSS, HEAD = "sales-lead@acme.example", "head@acme.example"
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with receiving() as found:
-        yield found
 
 
 @pytest.fixture
@@ -67,6 +61,12 @@ def run(workspace: Workspace, days: float) -> Report:
     now = NOON + days * DAY
     escalate.plan(workspace, "spring", now)
     return escalate.deliver(workspace, lambda: now)
+
+
+def take_up(workspace: Workspace, days: float) -> bool:
+    told = {"by": "ida", "who": "cli:ida", "now": NOON + days * DAY}
+    with workspace.database.write() as connection:
+        return by_hand.acknowledge(connection, "spring", lead_id(1), **told)
 
 
 def mails(workspace: Workspace) -> list[tuple[str, str, str]]:
@@ -127,9 +127,8 @@ def test_nothing_follows_once_somebody_has_taken_the_lead_up(workspace: Workspac
         assert find_handoff(connection, "msg_1") == ("spring", lead_id(1))
         with pytest.raises(AicmoError, match="no handoff msg_9"):
             find_handoff(connection, "msg_9")
-    told = {"by": "ida", "now": NOON + DAY}
-    assert escalate.acknowledge(workspace, "spring", lead_id(1), **told)
-    assert not escalate.acknowledge(workspace, "spring", lead_id(1), **told)
+    assert take_up(workspace, 1)
+    assert not take_up(workspace, 1)
     run(workspace, 3)
 
     assert [subject for _, subject, _ in mails(workspace)] == ["Waits for an owner: Ann2, Blåbær"]
@@ -211,7 +210,7 @@ def test_a_reminder_that_did_not_leave_in_a_crash_is_dropped_once_the_lead_is_ta
 ) -> None:
     start(workspace)
     crash(workspace)
-    escalate.acknowledge(workspace, "spring", lead_id(1), by="Bo", now=NOON + 3 * DAY)
+    take_up(workspace, 3)
     run(workspace, 3)
     run(workspace, 4)
 

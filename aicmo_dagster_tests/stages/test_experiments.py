@@ -1,8 +1,6 @@
 """Tests of variants over a real ledger and real events."""
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -13,18 +11,11 @@ from aicmo_dagster.stages.experiments import ASK_AGAIN, experiment_table, standi
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.tables import events, nurture_sends
 from aicmo_dagster_tests.samples import NOON, lead_id
-from aicmo_dagster_tests.workspaces import apply, open_test_workspace
+from aicmo_dagster_tests.workspaces import apply
 
 DAY = timedelta(days=1)
 VARIANTS = [{"id": "short", "body": "a"}, {"id": "long", "body": "b"}]
 AT = (1, "everyone", "intro")
-
-
-@pytest.fixture
-def workspace(tmp_path: Path, database_url: str) -> Iterator[Workspace]:
-    opened = open_test_workspace(tmp_path, database_url)
-    yield opened
-    opened.database.close()
 
 
 def start(workspace: Workspace, variants: Any = VARIANTS, **test: Any) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aicmo_dagster.errors import AicmoError
+from aicmo_dagster.errors import AicmoError, Transient
 from aicmo_dagster.stages.fence import NAME, Fence
 from aicmo_dagster.stages.nurture import nurture
 from aicmo_dagster.stages.workspace import Workspace
@@ -115,3 +115,11 @@ def test_a_file_that_cannot_be_read_is_no_permission(workspace: Workspace) -> No
     (workspace.settings.home / NAME).write_text("[]", encoding="utf-8")
     with pytest.raises(AicmoError, match="cannot be read"):
         Fence(workspace).check(NOON)
+
+
+def test_where_claims_cannot_be_noted_nothing_is_sent(workspace: Workspace) -> None:
+    enrol_in(workspace.database, workspace.settings.home, 3)
+    fence = Fence(workspace)
+    shutil.rmtree(workspace.settings.home)
+    with pytest.raises(Transient, match=r"sending.json cannot be written \(No such file"):
+        fence.check(NOON)

@@ -29,7 +29,7 @@ from aicmo_dagster.store.handoffs import acknowledge, claim_due, list_handoffs, 
 from aicmo_dagster.store.ledger import sends_of_lead
 from aicmo_dagster.store.suppressions import suppress
 from aicmo_dagster.store.verdicts import read_verdicts
-from aicmo_dagster_tests.handoff.receiver import Receiver, receiving
+from aicmo_dagster_tests.handoff.receiver import Receiver
 from aicmo_dagster_tests.samples import NOON, SECRET, campaign_document
 from aicmo_dagster_tests.workspaces import apply, open_test_workspace
 
@@ -42,15 +42,23 @@ STEPS = [
 ]
 
 
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with receiving() as found:
-        yield found
+SETTINGS = {"allow_private_urls": True}
+
+
+def prepare(workspace: Workspace, request: pytest.FixtureRequest) -> None:
+    start(workspace, request.getfixturevalue("one_receiver").url)
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, database_url: str) -> Iterator[Workspace]:
-    opened = open_test_workspace(tmp_path, database_url, allow_private_urls=True)
+def workspace(prepared_workspace: Workspace) -> Workspace:
+    """Started as usual."""
+    return prepared_workspace
+
+
+@pytest.fixture
+def empty(tmp_path: Path, database_url: str) -> Iterator[Workspace]:
+    """To be started in another way."""
+    opened = open_test_workspace(tmp_path, database_url, **SETTINGS)
     yield opened
     opened.database.close()
 
@@ -134,7 +142,6 @@ def states(workspace: Workspace, number: int = 1) -> list[str]:
 def test_a_scanner_graduates_nobody_and_a_person_s_two_clicks_do(
     workspace: Workspace, receiver: Receiver
 ) -> None:
-    start(workspace, receiver.url)
     for position, link in enumerate("abcd"):
         at = NOON + timedelta(seconds=43, milliseconds=position * 100)
         click(workspace, "intro", at, link=link)
@@ -165,7 +172,6 @@ def test_a_scanner_graduates_nobody_and_a_person_s_two_clicks_do(
 
 
 def test_who_graduates_leaves_its_sequence(workspace: Workspace, receiver: Receiver) -> None:
-    start(workspace, receiver.url)
     nurture(workspace, "spring", lambda: NOON + DAY)
     reply(workspace)
     evaluate(workspace, NOON + DAY)
@@ -181,21 +187,20 @@ def test_who_graduates_leaves_its_sequence(workspace: Workspace, receiver: Recei
 
 @pytest.mark.parametrize("pausing", [True, False])
 def test_colleagues_pause_if_the_campaign_says_so(
-    workspace: Workspace, receiver: Receiver, pausing: bool
+    empty: Workspace, receiver: Receiver, pausing: bool
 ) -> None:
-    start(workspace, receiver.url, pause_colleagues=pausing)
-    reply(workspace)
-    report = evaluate(workspace, NOON + DAY)
-    nurture(workspace, "spring", lambda: NOON + 3 * DAY)
+    start(empty, receiver.url, pause_colleagues=pausing)
+    reply(empty)
+    report = evaluate(empty, NOON + DAY)
+    nurture(empty, "spring", lambda: NOON + 3 * DAY)
 
     assert report.figures["colleagues_paused"] == int(pausing)
     nudged = ["accepted", "accepted", "planned"]
-    assert states(workspace, 2) == (["accepted", "planned"] if pausing else nudged)
-    assert states(workspace, 3)[:2] == ["accepted", "accepted"]
+    assert states(empty, 2) == (["accepted", "planned"] if pausing else nudged)
+    assert states(empty, 3)[:2] == ["accepted", "accepted"]
 
 
 def test_graduating_again_hands_nobody_over_twice(workspace: Workspace, receiver: Receiver) -> None:
-    start(workspace, receiver.url)
     reply(workspace)
     for hours in (1, 2, 3):
         evaluate(workspace, NOON + DAY + hours * HOUR)
@@ -208,7 +213,6 @@ def test_graduating_again_hands_nobody_over_twice(workspace: Workspace, receiver
 def test_a_verdict_that_changes_takes_nothing_back(
     workspace: Workspace, receiver: Receiver
 ) -> None:
-    start(workspace, receiver.url)
     click(workspace, "intro", NOON + HOUR)
     click(workspace, "nudge", NOON + 2 * HOUR)
     evaluate(workspace, NOON + 3 * HOUR)
@@ -227,7 +231,6 @@ def test_a_verdict_that_changes_takes_nothing_back(
 def test_a_reply_that_may_be_forged_or_objects_graduates_nobody(
     workspace: Workspace, receiver: Receiver, detail: dict[str, Any]
 ) -> None:
-    start(workspace, receiver.url)
     reply(workspace, **detail)
 
     assert evaluate(workspace, NOON + DAY).rows_in == 0
@@ -236,7 +239,6 @@ def test_a_reply_that_may_be_forged_or_objects_graduates_nobody(
 def test_who_objects_or_is_suppressed_is_not_handed_over(
     workspace: Workspace, receiver: Receiver
 ) -> None:
-    start(workspace, receiver.url)
     for number in (1, 2):
         reply(workspace, number)
     with workspace.database.write() as connection:
@@ -255,7 +257,6 @@ def test_who_objects_or_is_suppressed_is_not_handed_over(
 def test_a_failed_handoff_is_tried_again_and_dead_at_last(
     workspace: Workspace, receiver: Receiver
 ) -> None:
-    start(workspace, receiver.url)
     reply(workspace)
     evaluate(workspace, NOON + DAY)
     receiver.answers = [(500, {}, {}) for _ in range(10)]
@@ -279,7 +280,6 @@ def test_a_failed_handoff_is_tried_again_and_dead_at_last(
 def test_a_handoff_whose_worker_died_is_delivered_again_after_its_lease(
     workspace: Workspace, receiver: Receiver
 ) -> None:
-    start(workspace, receiver.url)
     reply(workspace)
     evaluate(workspace, NOON + DAY)
     with workspace.database.write() as connection:
@@ -291,30 +291,29 @@ def test_a_handoff_whose_worker_died_is_delivered_again_after_its_lease(
     assert len(receiver.got) == 1
 
 
-def test_what_is_not_set_up_is_told_and_tried_again(workspace: Workspace) -> None:
-    start(workspace, "", to="hubspot")
-    reply(workspace)
-    evaluate(workspace, NOON + DAY)
-    report = deliver(workspace)
+def test_what_is_not_set_up_is_told_and_tried_again(empty: Workspace) -> None:
+    start(empty, "", to="hubspot")
+    reply(empty)
+    evaluate(empty, NOON + DAY)
+    report = deliver(empty)
 
     assert report.figures == {"due_later": 1}
     assert "AICMO_HUBSPOT_API_KEY" in next(iter(report.reasons))
 
 
-def test_a_csv_file_takes_handoffs_too(workspace: Workspace) -> None:
-    start(workspace, "", to="csv")
-    reply(workspace)
-    evaluate(workspace, NOON + DAY)
-    deliver(workspace)
+def test_a_csv_file_takes_handoffs_too(empty: Workspace) -> None:
+    start(empty, "", to="csv")
+    reply(empty)
+    evaluate(empty, NOON + DAY)
+    deliver(empty)
 
-    path = workspace.settings.home / "handoffs" / "spring.csv"
+    path = empty.settings.home / "handoffs" / "spring.csv"
     assert "lead1@company1.example" in path.read_text(encoding="utf-8")
 
 
 def test_an_acknowledgement_is_kept_as_first_given(
     workspace: Workspace, receiver: Receiver
 ) -> None:
-    start(workspace, receiver.url)
     reply(workspace)
     evaluate(workspace, NOON + DAY)
     with workspace.database.write() as connection:
@@ -330,7 +329,6 @@ def test_an_acknowledgement_is_kept_as_first_given(
 def test_clients_are_cut_to_their_network_and_verdicts_can_be_found_again(
     workspace: Workspace, receiver: Receiver
 ) -> None:
-    start(workspace, receiver.url)
     for position in range(3):
         click(workspace, "intro", NOON + HOUR + position * timedelta(seconds=5), link="a")
     with workspace.database.write() as connection:
@@ -354,7 +352,6 @@ def test_clients_are_cut_to_their_network_and_verdicts_can_be_found_again(
 def test_only_what_is_new_or_pending_is_judged_again(
     workspace: Workspace, receiver: Receiver
 ) -> None:
-    start(workspace, receiver.url)
     click(workspace, "intro", NOON + HOUR, 1)
     click(workspace, "intro", NOON + HOUR, 3)
     now = NOON + HOUR + timedelta(minutes=1)
@@ -366,7 +363,6 @@ def test_only_what_is_new_or_pending_is_judged_again(
 
 
 def test_the_document_is_plain_json(workspace: Workspace, receiver: Receiver) -> None:
-    start(workspace, receiver.url)
     reply(workspace)
     evaluate(workspace, NOON + DAY)
     deliver(workspace)

@@ -1,7 +1,6 @@
 """What a harvest of several sources leaves behind, counts, and tells of a lead."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -27,13 +26,6 @@ from aicmo_dagster_tests.samples import NOON
 from aicmo_dagster_tests.workspaces import apply, open_test_workspace
 
 COLUMNS = {"email": "Email", "first_name": "First", "city": "City", "external_id": "Id"}
-
-
-@pytest.fixture
-def workspace(tmp_path: Path, database_url: str) -> Iterator[Workspace]:
-    opened = open_test_workspace(tmp_path, database_url)
-    yield opened
-    opened.database.close()
 
 
 def sources(workspace: Workspace, *files: str, **changes: Any) -> list[Path]:

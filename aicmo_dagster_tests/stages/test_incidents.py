@@ -33,13 +33,6 @@ STAGES = ("raw_leads", "scored_leads", "qualified_leads", "routed_leads")
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, database_url: str) -> Iterator[Workspace]:
-    opened = open_test_workspace(tmp_path, database_url)
-    yield opened
-    opened.database.close()
-
-
-@pytest.fixture
 def embedded(tmp_path: Path, new_sqlite: Any) -> Iterator[Workspace]:
     """A workspace on SQLite alone, for what does not depend on the engine."""
     opened = open_test_workspace(tmp_path, new_sqlite())

@@ -9,6 +9,8 @@ import pytest
 
 from aicmo_dagster_tests.bench.killing import send_despite_kills
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize("workers", [1, 4])
 def test_killed_workers_send_to_each_lead_once_and_lose_none(

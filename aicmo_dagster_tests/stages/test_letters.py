@@ -24,7 +24,7 @@ from aicmo_dagster.mail.headers import Undeliverable
 from aicmo_dagster.mail.inbound.reading import read
 from aicmo_dagster.mail.inbound.traces import traces_in
 from aicmo_dagster.settings import Dkim
-from aicmo_dagster.stages.letters import Letters
+from aicmo_dagster.stages.letters import Letter, Letters
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.frames import replace_frame
 from aicmo_dagster.store.leads import read_leads
@@ -85,6 +85,11 @@ def workspace(
 
 def write(workspace: Workspace, kind: str, **changes: Any) -> bytes:
     """The message of one of KINDS."""
+    return written(workspace, kind, **changes).content
+
+
+def written(workspace: Workspace, kind: str, **changes: Any) -> Letter:
+    """The message of one of KINDS with what belongs to it."""
     step, variant, thread = KINDS[kind]
     given: dict[str, Any] = {
         "lead_id": lead_id(1),
@@ -100,7 +105,7 @@ def write(workspace: Workspace, kind: str, **changes: Any) -> bytes:
     with workspace.database.read() as connection:
         lead = read_leads(connection, "spring", [lead_id(1)])[lead_id(1)]
     letters = Letters(workspace, workspace.campaign("spring"))
-    return letters.write(Send(**(given | changes)), lead, thread, NOON).content
+    return letters.write(Send(**(given | changes)), lead, thread, NOON)
 
 
 def parsed(content: bytes) -> EmailMessage:
@@ -194,6 +199,25 @@ def test_replies_are_tagged_where_the_campaign_says_that_tags_arrive(workspace: 
     assert traces_in(read(f"To: {message['Reply-To']}\n\n".encode())).message_ids == (
         f"<{tag}@acme.example>",
     )
+
+
+@pytest.mark.parametrize(
+    ("track", "reply_to", "path"),
+    [
+        ({}, None, "ida@acme.example"),
+        ({"replies": True}, None, "ida+0123456789abcdef@acme.example"),
+        ({"replies": True}, "team@acme.example", "ida@acme.example"),
+    ],
+)
+def test_bounces_go_to_a_tagged_address_where_the_sender_s_own_takes_tags(
+    workspace: Workspace, track: dict[str, bool], reply_to: str | None, path: str
+) -> None:
+    document = campaign_document()["nurture"]
+    sender = document["sender"] | ({"reply_to": reply_to} if reply_to else {})
+    nurture = document | {"track": track, "sender": sender}
+    apply(workspace, "spring", None, sequences=SEQUENCES, nurture=nurture)
+
+    assert written(workspace, "first").sender == path
 
 
 def test_an_address_that_needs_smtputf8_is_parked_with_the_reason(workspace: Workspace) -> None:

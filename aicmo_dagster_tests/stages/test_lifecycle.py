@@ -1,15 +1,12 @@
 """Pauses and versions over a real ledger."""
 
-from collections.abc import Iterator
-from datetime import datetime, timedelta
-from pathlib import Path
+from datetime import datetime
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from aicmo_dagster.errors import AicmoError, BadInput
-from aicmo_dagster.stages.harvest import harvest
 from aicmo_dagster.stages.lifecycle import (
     migrate,
     pause,
@@ -18,39 +15,16 @@ from aicmo_dagster.stages.lifecycle import (
     resume,
     resume_lead,
 )
-from aicmo_dagster.stages.nurture import nurture
-from aicmo_dagster.stages.qualify import qualify_leads
-from aicmo_dagster.stages.report import Report
-from aicmo_dagster.stages.route import route_leads
-from aicmo_dagster.stages.score import score_leads
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.agenda import agenda_counts
 from aicmo_dagster.store.overrides import add_override
 from aicmo_dagster.store.tables import nurture_sends
 from aicmo_dagster_tests.samples import NOON
-from aicmo_dagster_tests.workspaces import apply, open_test_workspace
+from aicmo_dagster_tests.stages.routing import DAY, route, send
 
-DAY = timedelta(days=1)
 INTRO = {"id": "intro", "subject": "Hello", "body": "Hi"}
 NUDGE = {"id": "nudge", "wait": {"days": 2}, "body": "Again"}
 LAST = {"id": "last", "wait": {"days": 2}, "body": "Farewell"}
-
-
-@pytest.fixture
-def workspace(tmp_path: Path, database_url: str) -> Iterator[Workspace]:
-    opened = open_test_workspace(tmp_path, database_url)
-    yield opened
-    opened.database.close()
-
-
-def route(workspace: Workspace, leads: int, *steps: Any) -> None:
-    apply(workspace, "spring", leads, sequences={"everyone": {"steps": list(steps)}})
-    for stage in (harvest, score_leads, qualify_leads, route_leads):
-        stage(workspace, "spring", NOON)
-
-
-def send(workspace: Workspace, days: float = 0) -> Report:
-    return nurture(workspace, "spring", lambda: NOON + days * DAY)
 
 
 def steps(workspace: Workspace) -> dict[tuple[str, str], int]:
@@ -71,11 +45,12 @@ def due(workspace: Workspace, step: str) -> list[datetime]:
 
 
 def hold(workspace: Workspace, days: float, **more: Any) -> bool:
-    return pause(workspace, "spring", reason="stop", by="me", now=NOON + days * DAY, **more)
+    told = {"by": "me", "who": "cli:me", "now": NOON + days * DAY}
+    return pause(workspace, "spring", reason="stop", **told, **more)
 
 
 def go_on(workspace: Workspace, mode: Any, days: float, **more: Any) -> int:
-    return resume(workspace, "spring", mode, by="me", now=NOON + days * DAY, **more)
+    return resume(workspace, "spring", mode, by="me", who="cli:me", now=NOON + days * DAY, **more)
 
 
 @pytest.mark.parametrize("sequence", [None, "everyone"])
@@ -193,7 +168,7 @@ def test_an_edited_sequence_leaves_leads_on_theirs_until_they_are_migrated(
     assert table["then"].tolist() == ["gift"] * 3
     assert set(table["from_version"]) == {1}
     assert table["stays"].isna().all()
-    assert migrate(workspace, "spring", NOON + DAY / 2) == 3
+    assert migrate(workspace, "spring", NOON + DAY / 2, who="cli:me") == 3
     assert preview_migration(workspace, "spring").empty
     send(workspace, 1)
     assert steps(workspace) == {
@@ -209,7 +184,7 @@ def test_leads_stay_where_the_new_version_has_no_place_for_them(workspace: Works
     route(workspace, 2, {"id": "other", "subject": "New", "body": "Hi"}, NUDGE)
     table = preview_migration(workspace, "spring")
     assert set(table["stays"]) == {"its last step is not in the new version"}
-    assert migrate(workspace, "spring", NOON + DAY) == 0
+    assert migrate(workspace, "spring", NOON + DAY, who="cli:me") == 0
     route(workspace, 2, NUDGE | {"subject": "Again"}, INTRO)
     send(workspace, 2)
     table = preview_migration(workspace, "spring")
@@ -240,7 +215,7 @@ def test_leads_that_have_not_begun_migrate_and_begin_anew(workspace: Workspace) 
     hold(workspace, 0)
     send(workspace)
     route(workspace, 2, {"id": "hello", "subject": "New", "body": "Hi"})
-    assert migrate(workspace, "spring", NOON) == 2
+    assert migrate(workspace, "spring", NOON, who="cli:me") == 2
     send(workspace)
     assert steps(workspace) == {("hello", "planned"): 2}
     with workspace.database.read() as connection:
@@ -268,7 +243,7 @@ def test_a_single_lead_is_resumed_in_each_way_as_it_was_shown(
     now = NOON + 6 * DAY
 
     shown = preview_resume(workspace, "spring", now=now, lead_id=lead_id)
-    given = {"reason": "x", "by": "ida", "now": now}
+    given = {"reason": "x", "by": "ida", "who": "cli:ida", "now": now}
     assert resume_lead(workspace, "spring", lead_id, mode, **given) == 1
     send(workspace, 6)
 

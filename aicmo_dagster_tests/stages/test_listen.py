@@ -162,6 +162,17 @@ def test_a_bounce_that_quotes_nothing_of_ours_suppresses_nobody(workspace: Works
     assert outcome.figures == {"bounce": 2, "complaint": 2}
 
 
+def test_a_bounce_that_quotes_nothing_is_proven_by_the_tag_of_whom_it_goes_to(
+    workspace: Workspace,
+) -> None:
+    tag = sent_id(workspace)[1:33]
+    bounce = report().replace(b"To: ida@acme", f"To: ida+{tag}@acme".encode())
+    heard(workspace, bounce)
+
+    assert kinds(workspace) == ["bounce"]
+    assert is_suppressed(workspace)
+
+
 @pytest.mark.parametrize(
     ("status", "kind"), [("5.7.1", "blocked"), ("5.3.4", "refused"), ("4.2.2", "soft_bounce")]
 )

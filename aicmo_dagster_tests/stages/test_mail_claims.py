@@ -1,8 +1,6 @@
 """Claims about mail, each seen to hold and to fail."""
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,16 +18,9 @@ from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.suppressions import suppress
 from aicmo_dagster.store.tables import events, nurture_sends
 from aicmo_dagster_tests.samples import NOON, campaign_document
-from aicmo_dagster_tests.workspaces import apply, open_test_workspace
+from aicmo_dagster_tests.workspaces import apply
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
-
-
-@pytest.fixture
-def workspace(tmp_path: Path, database_url: str) -> Iterator[Workspace]:
-    opened = open_test_workspace(tmp_path, database_url)
-    yield opened
-    opened.database.close()
 
 
 def prepare(workspace: Workspace, leads: int, **caps: Any) -> None:
@@ -142,6 +133,8 @@ def test_the_calendar_tells_what_is_due_and_what_the_cap_lets_out(workspace: Wor
     assert len(table) == 14
     assert table["due"].tolist()[:3] == [6, 0, 0]
     assert table["expected"].tolist()[:3] == [3, 3, 0]
+    used_up = mail_calendar(workspace, stored, later - DAY / 2)
+    assert used_up["expected"].tolist()[:3] == [0, 3, 3]
     one = sa.select(sa.func.max(nurture_sends.c.lead_id)).scalar_subquery()
     change(
         workspace,

@@ -1,7 +1,3 @@
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 import sqlalchemy as sa
 
 from aicmo_dagster.mail.dns import Dns
@@ -15,18 +11,11 @@ from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.tables import mailbox_providers
 from aicmo_dagster_tests.mail.name_server import name_server
 from aicmo_dagster_tests.samples import NOON, SECRET, campaign_document
-from aicmo_dagster_tests.workspaces import apply, open_test_workspace
+from aicmo_dagster_tests.workspaces import apply
 
 RECORDS = {
     ("company1.example", "MX"): ["10 aspmx.l.google.com."],
 }
-
-
-@pytest.fixture
-def workspace(tmp_path: Path, database_url: str) -> Iterator[Workspace]:
-    opened = open_test_workspace(tmp_path, database_url)
-    yield opened
-    opened.database.close()
 
 
 def prepare(workspace: Workspace, leads: int, **caps: int) -> None:

@@ -2,55 +2,23 @@
 
 import re
 import socket
-from collections.abc import Iterator
-from datetime import timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from aicmo_dagster.errors import AicmoError
-from aicmo_dagster.stages.harvest import harvest
-from aicmo_dagster.stages.nurture import nurture
-from aicmo_dagster.stages.qualify import qualify_leads
-from aicmo_dagster.stages.report import Report
-from aicmo_dagster.stages.route import route_leads
-from aicmo_dagster.stages.score import score_leads
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.campaigns import archive_campaign
-from aicmo_dagster.store.ledger import state_counts
 from aicmo_dagster_tests.samples import NOON
-from aicmo_dagster_tests.workspaces import apply, open_test_workspace
+from aicmo_dagster_tests.stages.routing import route, send, states
+from aicmo_dagster_tests.workspaces import open_test_workspace
 
-DAY = timedelta(days=1)
 INTRO = {"id": "intro", "subject": "Hello {{ first_name }}", "body": "Good day, {{ company }}."}
 NUDGE = {"id": "nudge", "wait": {"days": 2}, "body": "Did you see my last mail?"}
-
-
-@pytest.fixture
-def workspace(tmp_path: Path, database_url: str) -> Iterator[Workspace]:
-    opened = open_test_workspace(tmp_path, database_url)
-    yield opened
-    opened.database.close()
-
-
-def route(workspace: Workspace, leads: int, *steps: Any) -> None:
-    apply(workspace, "spring", leads, sequences={"everyone": {"steps": list(steps)}})
-    for stage in (harvest, score_leads, qualify_leads, route_leads):
-        stage(workspace, "spring", NOON)
-
-
-def send(workspace: Workspace, days: float = 0) -> Report:
-    return nurture(workspace, "spring", lambda: NOON + days * DAY)
-
-
-def states(workspace: Workspace) -> dict[str, int]:
-    with workspace.database.read() as connection:
-        return state_counts(connection, "spring")
 
 
 def outbox(workspace: Workspace) -> list[EmailMessage]:

@@ -52,6 +52,23 @@ def test_several_calls_are_in_flight_and_no_more_than_configured(
 
 
 @many
+def test_no_more_calls_are_ever_without_an_outcome_than_may_be_in_flight(
+    harvest_workspace: Workspace, providers: StandIn, run: Harvest
+) -> None:
+    """So a kill, whenever it comes, leaves no more of them in doubt."""
+    begun: list[int] = []
+
+    def witness(moment: str) -> None:
+        if moment == "arrived":
+            begun.append(call_states(harvest_workspace).count("begun"))
+
+    providers.witness = witness
+    many_leads(harvest_workspace, waterfall=["apollo"])
+    run()
+    assert 1 < max(begun) <= 4
+
+
+@many
 @pytest.mark.parametrize("most", [1, 13, 57, 250])
 def test_the_budget_is_kept_to_the_credit_and_spent_to_the_last(
     harvest_workspace: Workspace, providers: StandIn, run: Harvest, most: int

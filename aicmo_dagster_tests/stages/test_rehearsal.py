@@ -1,51 +1,16 @@
 """The rehearsal in front of planning, over a real store and a real name server."""
 
-from collections.abc import Iterator
-from datetime import timedelta
-from pathlib import Path
-from typing import Any
-
-import pytest
-
 from aicmo_dagster.mail.dns import Dns
 from aicmo_dagster.stages.harvest import harvest
-from aicmo_dagster.stages.nurture import nurture
-from aicmo_dagster.stages.qualify import qualify_leads
 from aicmo_dagster.stages.rehearsal import TRY_AGAIN, rehearsed, sender_faults
-from aicmo_dagster.stages.report import Report
-from aicmo_dagster.stages.route import route_leads
-from aicmo_dagster.stages.score import score_leads
 from aicmo_dagster.stages.workspace import Workspace
-from aicmo_dagster.store.ledger import state_counts
 from aicmo_dagster_tests.mail.name_server import name_server
 from aicmo_dagster_tests.samples import NOON
-from aicmo_dagster_tests.workspaces import apply, open_test_workspace
+from aicmo_dagster_tests.stages.routing import DAY, route, send, states
+from aicmo_dagster_tests.workspaces import apply
 
-DAY = timedelta(days=1)
 GOOD = {"id": "intro", "subject": "Hello", "body": "Hi"}
 BAD = {"id": "intro", "subject": "Hello", "body": "Hi {{ title }}"}
-
-
-@pytest.fixture
-def workspace(tmp_path: Path, database_url: str) -> Iterator[Workspace]:
-    opened = open_test_workspace(tmp_path, database_url)
-    yield opened
-    opened.database.close()
-
-
-def route(workspace: Workspace, leads: int, *steps: Any) -> None:
-    apply(workspace, "spring", leads, sequences={"everyone": {"steps": list(steps)}})
-    for stage in (harvest, score_leads, qualify_leads, route_leads):
-        stage(workspace, "spring", NOON)
-
-
-def send(workspace: Workspace, days: float = 0) -> Report:
-    return nurture(workspace, "spring", lambda: NOON + days * DAY)
-
-
-def states(workspace: Workspace) -> dict[str, int]:
-    with workspace.database.read() as connection:
-        return state_counts(connection, "spring")
 
 
 def test_nobody_begins_with_a_version_whose_rehearsal_failed(workspace: Workspace) -> None:

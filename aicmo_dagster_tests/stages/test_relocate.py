@@ -18,6 +18,7 @@ from aicmo_dagster.stages.fence import NAME
 from aicmo_dagster.stages.nurture import nurture
 from aicmo_dagster.stages.relocate import go_on_from_backup, move_from
 from aicmo_dagster.stages.workspace import Workspace
+from aicmo_dagster.store.audit import list_changes
 from aicmo_dagster.store.ledger import state_counts
 from aicmo_dagster_tests.bench.killing import recorder, workspace_at
 from aicmo_dagster_tests.bench.mailing import KEY, enrol_in
@@ -105,13 +106,17 @@ def test_a_backup_made_under_load_and_restored_elsewhere_repeats_nothing(
         assert 0 < in_backup["accepted"] < LEADS
         with pytest.raises(AicmoError, match=r"older than what was sent .*'aicmo restored'"):
             nurture(after, KEY, lambda: LATER)
-        doubtful = go_on_from_backup(after, NOON, LATER)
+        doubtful = go_on_from_backup(after, NOON, who="cli:ida", now=LATER)
         nurture(after, KEY, lambda: LATER)
         arrived = Counter(taken.read_text(encoding="ascii").split())
     assert max(arrived.values()) == 1
     assert len(arrived) == LEADS
     assert doubtful == LEADS - in_backup["accepted"]
     assert states(after) == {"accepted": in_backup["accepted"], "unknown": doubtful}
+    with after.database.read() as connection:
+        (told,) = list_changes(connection, 10)
+    assert (told.who, told.action) == ("cli:ida", "database.restored")
+    assert told.after == {"lost_at": NOON.isoformat(), "unknown": doubtful}
     after.database.close()
 
 
@@ -131,7 +136,7 @@ def test_what_an_outbox_proves_is_settled_and_the_rest_is_sent(
     written = {path: path.stat().st_ino for path in (home / "outbox").glob("*.eml")}
     restore(file, second_database)
     after = workspace_at(home, second_database, None)
-    go_on_from_backup(after, NOON, LATER)
+    go_on_from_backup(after, NOON, who="cli:ida", now=LATER)
     nurture(after, KEY, lambda: LATER)
     assert len(list((home / "outbox").glob("*.eml"))) == LEADS
     assert {path: path.stat().st_ino for path in written} == written

@@ -1,26 +1,15 @@
 """How a campaign stands: what was done, what is late and what comes next."""
 
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
-
-import pytest
 
 from aicmo_dagster.stages.freshness import GRACE
 from aicmo_dagster.stages.status import status
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.results import record_failure, record_success
 from aicmo_dagster_tests.samples import NOON
-from aicmo_dagster_tests.workspaces import apply, open_test_workspace
+from aicmo_dagster_tests.workspaces import apply
 
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture
-def workspace(tmp_path: Path, database_url: str) -> Iterator[Workspace]:
-    opened = open_test_workspace(tmp_path, database_url)
-    yield opened
-    opened.database.close()
 
 
 def test_a_stage_is_late_from_the_tick_that_it_missed(workspace: Workspace) -> None:

@@ -219,7 +219,7 @@ def test_a_handoff_and_an_objection_are_told_without_a_word_of_the_person(
         "lead.handed_off": {"campaign": "spring", "lead_id": first, "to": "csv"},
         "lead.unsubscribed": {"campaign": "spring", "lead_id": second, "scope": "everything"},
     }
-    erase(workspace, "lead2@company2.example", "test", NOON)
+    erase(workspace, "lead2@company2.example", "test", NOON, who="cli:ida")
     assert second not in {row["lead_id"] for row in deliveries(workspace)}
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pandas as pd
+import psycopg2
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
@@ -25,7 +26,7 @@ from aicmo_dagster.store.database import (
     open_database,
     staged,
 )
-from aicmo_dagster.store.engines import make_engine
+from aicmo_dagster.store.engines import is_its_own, make_engine
 from aicmo_dagster.store.tables import campaigns, lead_aliases, nurture_sends, overrides, rejects
 from aicmo_dagster_tests.store.rows import NOW, TEXT, lead, texts
 
@@ -318,6 +319,51 @@ def test_a_refused_row_is_reported_without_its_values(
     assert refused.value.__context__ is None
 
 
+@pytest.mark.parametrize("insert", [bulk_insert, insert_new])
+def test_a_server_that_goes_while_rows_are_written_has_refused_none(
+    new_postgresql: Callable[[], str], insert: Callable[..., object]
+) -> None:
+    database = open_database(new_postgresql())
+
+    def insert_meanwhile(connection: sa.Connection) -> None:
+        mine = connection.scalar(sa.select(sa.func.pg_backend_pid()))
+        with database.write() as other:
+            other.execute(sa.select(sa.func.pg_terminate_backend(mine)))
+        insert(connection, lead_aliases, aliases("a"), campaign="c")
+
+    with pytest.raises(Transient, match="cannot be used"), database.write() as connection:
+        insert_meanwhile(connection)
+    assert stored(database) == []
+    database.close()
+
+
+def test_a_server_that_goes_within_a_statement_may_come_back() -> None:
+    """What the driver raises then is neither of its errors for that."""
+    dialect = make_engine("postgresql://nowhere.example/aicmo").dialect
+    gone = psycopg2.DatabaseError("server closed the connection unexpectedly")
+    assert is_its_own(dialect, gone)
+    assert not is_its_own(dialect, psycopg2.DatabaseError("something else"))
+    assert not is_its_own(dialect, psycopg2.errors.UniqueViolation("a key"))
+    assert not is_its_own(dialect, None)
+
+
+@pytest.mark.parametrize("insert", [bulk_insert, insert_new])
+def test_a_full_disk_is_told_as_one_and_refuses_no_row(
+    new_sqlite: Callable[[], str], insert: Callable[..., object]
+) -> None:
+    database = open_database(new_sqlite())
+    many = aliases(*(f"{number:0400}" for number in range(2000)))
+    with database.read() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count = 1")  # as many as there are
+    with pytest.raises(Transient, match="the disk is full"), database.write() as connection:
+        insert(connection, lead_aliases, many, campaign="c")
+    one_by_one = [{"campaign": "c", "alias": name, "lead_id": "x"} for name in many["alias"]]
+    with pytest.raises(Transient, match="the disk is full"), database.write() as connection:
+        connection.execute(sa.insert(lead_aliases), one_by_one)
+    assert stored(database) == []
+    database.close()
+
+
 def test_a_staged_frame_is_gone_afterwards(database: Database) -> None:
     with database.write() as connection:
         for _ in range(2):
@@ -485,3 +531,9 @@ def test_a_process_opens_no_more_connections_than_it_may(new_postgresql: Callabl
     ):
         pass
     database.close()
+
+
+def test_what_goes_wrong_amid_the_rows_is_an_error_of_the_database(database: Database) -> None:
+    numbers = sa.union_all(*(sa.select(sa.literal(n).label("n")) for n in (1, -(2**63)))).subquery()
+    with database.read() as connection, pytest.raises(sa.exc.DBAPIError):
+        fetch_frame(connection, sa.select(sa.func.abs(numbers.c.n).label("n")))

@@ -1,6 +1,5 @@
 """Enrolments: who is in a sequence, and that nobody is in two."""
 
-import multiprocessing
 from datetime import timedelta
 
 import pandas as pd
@@ -15,6 +14,7 @@ from aicmo_dagster.store.enrolments import (
     withdraw_enrolments,
 )
 from aicmo_dagster.store.tables import enrolments, events, handoffs
+from aicmo_dagster_tests.forked import processes
 from aicmo_dagster_tests.samples import NOON, campaign
 from aicmo_dagster_tests.store.rows import lead, sends, texts
 
@@ -161,7 +161,7 @@ def _compete(url: str, key: str, turn: int) -> int:
 def test_processes_at_the_same_moment_never_both_take_a_person(
     database: Database, database_url: str
 ) -> None:
-    with multiprocessing.get_context("spawn").Pool(RIVALS) as pool:
+    with processes().Pool(RIVALS) as pool:
         jobs = [(database_url, "ab"[turn % 2] + str(turn), turn) for turn in range(RIVALS)]
         got = pool.starmap(_compete, jobs)
     with database.read() as connection:

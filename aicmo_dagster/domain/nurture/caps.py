@@ -56,7 +56,10 @@ class Allowance:
 
     def reached(self) -> str | None:
         """The cap that lets nothing more out now, whoever it is to; None while there is none."""
-        return next((reason for reason, left in self.left.items() if left <= 0), None)
+        for reason, left in self.left.items():
+            if left <= 0:
+                return reason
+        return None
 
     def refusal(self, domain: str) -> str | None:
         """The cap that keeps one more mail to `domain` back; None if it may go."""
@@ -64,9 +67,9 @@ class Allowance:
             return reached
         if self.per_domain is not None and self.domains.get(domain, 0) >= self.per_domain:
             return DOMAIN
-        sent = self._providers.get(self._provider(domain), 0)
-        if self.per_provider is not None and sent >= self.per_provider:
-            return PROVIDER
+        if self.per_provider is not None:
+            sent = self._providers.get(self._provider(domain), 0)
+            return PROVIDER if sent >= self.per_provider else None
         return None
 
     def take(self, domain: str) -> bool:
@@ -134,12 +137,19 @@ def allowance(
     )
 
 
-def projected(due: Sequence[int], limit: int | None) -> list[int]:
-    """Mails to expect on each day if so many fall due and `limit` may go; the rest goes on."""
+def projected(due: Sequence[int], limit: int | None, spent: int = 0) -> list[int]:
+    """Mails to expect on each day if so many fall due and `limit` may go; the rest goes on.
+
+    Args:
+        due: Mails by day, from today on.
+        limit: A day's most; None where nothing limits it.
+        spent: How much of today's is used up.
+    """
     expected, left = [], 0
-    for count in due:
+    for day, count in enumerate(due):
         left += count
-        expected.append(left if limit is None else min(left, limit))
+        room = left if limit is None else max(limit - (0 if day else spent), 0)
+        expected.append(min(left, room))
         left -= expected[-1]
     return expected
 

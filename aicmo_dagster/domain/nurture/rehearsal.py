@@ -27,6 +27,10 @@ RESERVED = (".example", ".test", ".invalid", ".localhost", "example.com", "examp
 """Names that nobody can own (RFC 2606, RFC 6761): the DNS says nothing of them."""
 
 _LINK = re.compile(r'\bhref="([^"]*)"')
+_CODE = re.compile(r"<code\b.*?</code>", re.DOTALL)
+_UNREAD = re.compile(r"\[[^\[\]]+\]\([^()<>]*\)")
+"""A link as Markdown writes it that was read as text: a space in its URL is enough."""
+
 _UNSUBSCRIBE = "https://rehearsal.invalid/u/token"
 _HOST = re.compile(r"(localhost|[a-z0-9-]+(\.[a-z0-9-]+)+|\[[0-9a-f:.]+\])", re.IGNORECASE)
 
@@ -101,6 +105,9 @@ class Rehearsal:
                 self._broken.append(Fault(message.place, reasons, 0, blocks=True))
             else:
                 self._compiled.append((message, compiled))
+                if _UNREAD.search(_CODE.sub("", compiled.source)):
+                    reason = "a link that Markdown does not read as one, such as with a space in it"
+                    self._broken.append(Fault(message.place, reason, 0, blocks=True))
 
     def play(self, leads: Iterable[Mapping[str, Any]], sequences: Mapping[str, str]) -> None:
         """Every message is written to each lead that may get it, and what fails is counted.

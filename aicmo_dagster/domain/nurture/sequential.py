@@ -12,7 +12,6 @@ from functools import cache
 from math import log, pi, sqrt
 
 import numpy as np
-from scipy.optimize import brentq
 
 LOOKS = 5
 MIXTURE = 0.01
@@ -56,6 +55,8 @@ def any_time_bound(variance: float, alpha: float, mixture: float = MIXTURE) -> f
 
 @cache
 def _score_bound(alpha: float, looks: int) -> float:
+    from scipy.optimize import brentq  # a tenth of what a run costs to start, for few ticks
+
     return float(
         brentq(lambda bound: crossing_probability(bound, looks) - alpha, sqrt(looks), 20.0)
     )

@@ -80,6 +80,22 @@ def test_a_link_without_a_host_is_found_in_what_each_lead_would_get() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("body", "blocks"),
+    [
+        ("[a guide](https://acme.example/our guide)", True),
+        ("[a guide](https://{{ domain }}/a b)", True),
+        ("`[a guide](as one writes it)`", False),
+        ("[a guide]({{ custom.url }})", False),
+    ],
+)
+def test_a_link_that_markdown_reads_as_text_blocks(body: str, blocks: bool) -> None:
+    faults = rehearsal(INTRO | {"subject": "Hi", "body": body}).faults()
+
+    assert [fault.blocks for fault in faults] == [True] * blocks
+    assert all("Markdown does not read" in fault.reason for fault in faults)
+
+
 def test_a_follow_up_has_the_subject_of_its_thread() -> None:
     each = campaign(
         sequences={
