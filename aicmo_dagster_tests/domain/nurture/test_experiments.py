@@ -18,7 +18,7 @@ from aicmo_dagster.domain.nurture.experiments import (
 )
 from aicmo_dagster.errors import BadInput
 
-HILLSTROM = Path("/work/shared/data/hillstrom/hillstrom.csv")
+HILLSTROM = Path(__file__).parents[4] / "shared" / "data" / "hillstrom" / "hillstrom.csv"
 
 
 def step(*weights: int, **test: Any) -> Step:
