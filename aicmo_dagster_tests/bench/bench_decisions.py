@@ -19,6 +19,7 @@ from aicmo_dagster.domain.facts import Facts, mask
 from aicmo_dagster.domain.qualification import qualify
 from aicmo_dagster.domain.routing import Standing, route
 from aicmo_dagster.domain.schemas import dtypes
+from aicmo_dagster.stages.chunks import LEADS
 from aicmo_dagster_tests.bench.measure import Measured, cost
 from aicmo_dagster_tests.crowds import broken_rules, crowd, route_all
 from aicmo_dagster_tests.samples import NOON, campaign, lead_id, raw_leads, routed_leads
@@ -250,9 +251,11 @@ def decide_by_hand(frame: pd.DataFrame) -> tuple[Any, Any]:
     return (first == -1) & last_yes, first
 
 
-def qualify_leads(frame: pd.DataFrame) -> Any:
-    """Decisions with their reasons."""
-    return qualify(frame, judging(), _no_overrides(), stopped=_nobody())
+def qualify_leads(frame: pd.DataFrame) -> None:
+    """Decisions with their reasons: as many leads at once as the stage holds, then the next."""
+    for start in range(0, len(frame), LEADS):
+        part = frame.iloc[start : start + LEADS]
+        qualify(part, judging(), _no_overrides(), stopped=_nobody())
 
 
 WEIGHTS = [n % 4 + 1 for n in range(10)]
