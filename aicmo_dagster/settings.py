@@ -53,15 +53,19 @@ class Provider:
 
 @dataclass(frozen=True)
 class DatabaseLimits:
-    """What one process may ask of a PostgreSQL server.
+    """What one process may ask of its database.
 
     Args:
-        connections: At most so many at once; a run seldom needs more than two.
-        statement_seconds: How long a statement may take, and a transaction may idle; 0: for ever.
+        connections: To PostgreSQL, at most so many at once; a run seldom needs more than two.
+        statement_seconds: How long a statement may take there, and a transaction may idle; 0: for
+            ever.
+        cache_kib: What a connection to SQLite keeps of the file: enough that bulk loads do not
+            spill. A read of many rows fills it.
     """
 
     connections: int = 15
     statement_seconds: int = 900
+    cache_kib: int = 65_536
 
 
 USUAL_LIMITS = DatabaseLimits()
@@ -170,6 +174,11 @@ class Settings:
     def spool(self) -> Path:
         """The folder of events that are not in the database yet."""
         return self.home / "spool"
+
+    @property
+    def departures(self) -> Path:
+        """The folder of which paid calls have left, while their outcome is not known."""
+        return self.home / "departures"
 
     def secret_key(self) -> bytes:
         """The key that signs links and names messages; made once in `home` unless one is set.

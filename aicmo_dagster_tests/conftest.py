@@ -10,6 +10,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,22 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that are `long` begin first, so that none of them is what the end waits for."""
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    """Every worker begins with its share of the `long` modules, so that the end waits for none.
+
+    Workers are first given as many tests each, in their order here (xdist's `worksteal`).
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    long = [item for item in items if item.get_closest_marker("long")]
+    others = [item for item in items if not item.get_closest_marker("long")]
+    modules = [list(group) for _, group in groupby(long, key=lambda item: item.path)]
+    dealt: list[pytest.Item] = []
+    for worker in range(workers):
+        share = (len(items) - len(dealt)) // (workers - worker)
+        pile = list(chain.from_iterable(modules[worker::workers]))
+        rest = max(0, share - len(pile))
+        dealt += pile + others[:rest]
+        del others[:rest]
+    items[:] = dealt + others
 
 
 def pytest_collection_finish() -> None:

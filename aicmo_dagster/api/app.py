@@ -5,9 +5,11 @@ Not here: the endpoints (`public` and one module a subject), or listening on a p
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from ipaddress import ip_network
 
+import pyarrow
 from fastapi import APIRouter, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -51,11 +53,47 @@ from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.changes import Changes
 from aicmo_dagster.store.database import open_database
 
+CACHE_KIB = 2_000
+"""What a connection to SQLite keeps of the file: there is one for each request being answered."""
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What runs while the application serves."""
+
+    workspace: Workspace
+    recorder: Recorder
+    targets: Targets
+    service: PublicService
+    uses: Uses
+    runs: Runs
+    kept: Kept
+
+    @asynccontextmanager
+    async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
+        """From its start to its end; nothing that was noted is lost."""
+        self.recorder.start()
+        self.targets.start()
+        yield
+        self.service.objecting.shutdown(wait=True)
+        self.uses.stop()
+        self.runs.close()
+        self.kept.stop()
+        self.targets.stop()
+        self.recorder.stop()
+        self.workspace.database.close()
+
 
 def serve_from_environment() -> FastAPI:
     """The application of the environment's settings, as each worker process makes it."""
     log_as_json()
+    hold_little()
     return create_app(load_settings())
+
+
+def hold_little() -> None:
+    """What Arrow frees, in the whole process, is there for others: its own pool would keep it."""
+    pyarrow.set_memory_pool(pyarrow.system_memory_pool())
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -65,57 +103,61 @@ def create_app(settings: Settings) -> FastAPI:
         BadInput: If AICMO_TRUSTED_PROXIES holds what is no address or network.
     """
     proxies = trusted_proxies(settings.trusted_proxies)
-    workspace = Workspace(settings, open_database(settings.database_url, settings.database_limits))
-    recorder, targets = Recorder(workspace), Targets(workspace.database)
-    service = PublicService(workspace, recorder, targets, settings.secret_key())
-
-    uses, runs, kept = Uses(workspace), Runs(settings), Kept(Changes(workspace.database))
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        recorder.start()
-        targets.start()
-        yield
-        service.objecting.shutdown(wait=True)
-        uses.stop()
-        runs.close()
-        kept.stop()
-        targets.stop()
-        recorder.stop()
-        workspace.database.close()
-
+    parts = _parts(settings)
     app = Described(
         title="AICMO",
         version=version("aicmo_dagster"),
         docs_url=None,
         redoc_url=None,
-        lifespan=lifespan,
+        lifespan=parts.lifespan,
     )
-    app.state.service = Service(workspace, uses, Rates(settings.api_rate))
-    app.state.runs, app.state.kept = runs, kept
-    app.state.gauges = Gauges(workspace.database)
-    recipients = service.router()
-    app.include_router(recipients)
-    for public in (hooks.router, health.live_router, metrics.router):
-        app.include_router(public)
-    app.include_router(rest_router())
-    app.include_router(dashboard.router)
-    app.include_router(files.router)
+    app.state.service = Service(parts.workspace, parts.uses, Rates(settings.api_rate))
+    app.state.runs, app.state.kept = parts.runs, parts.kept
+    app.state.gauges = Gauges(parts.workspace.database)
+    recipients = parts.service.router()
+    _add_endpoints(app, recipients)
     add_problem_handlers(app)
-    app.add_middleware(Shortcut, routes=service.often(recipients))
+    app.add_middleware(Shortcut, routes=parts.service.often(recipients))
+    _surround(app, settings.api_origins.split(), proxies)
+    return app
+
+
+def _parts(settings: Settings) -> _Parts:
+    limits = replace(settings.database_limits, cache_kib=CACHE_KIB)
+    database = open_database(settings.database_url, limits)
+    workspace = Workspace(settings, database)
+    recorder, targets = Recorder(workspace), Targets(database)
+    return _Parts(
+        workspace=workspace,
+        recorder=recorder,
+        targets=targets,
+        service=PublicService(workspace, recorder, targets, settings.secret_key()),
+        uses=Uses(workspace),
+        runs=Runs(settings),
+        kept=Kept(Changes(database)),
+    )
+
+
+def _add_endpoints(app: FastAPI, recipients: APIRouter) -> None:
+    public = (recipients, hooks.router, health.live_router, metrics.router)
+    for router in (*public, rest_router(), dashboard.router, files.router):
+        app.include_router(router)
+
+
+def _surround(app: FastAPI, origins: list[str], proxies: list[str]) -> None:
+    """The middleware of every request; what is added last comes first."""
     app.add_middleware(Guard)
     app.add_middleware(Observed)
-    if settings.api_origins:
+    if origins:
         app.add_middleware(
             CORSMiddleware,
-            allow_origins=settings.api_origins.split(),
+            allow_origins=origins,
             allow_methods=["GET", "POST", "PUT", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-Match"],
             expose_headers=["ETag", "Location", "RateLimit", "Retry-After"],
         )
     if proxies:
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=proxies)
-    return app
 
 
 def rest_router() -> APIRouter:

@@ -124,8 +124,16 @@ def cancel_run(
         principal.require_all_campaigns()
     if run.has_ended:
         raise Refusal(409, f"the run has {run.state} already", type="run-ended", run_id=run.id)
-    if run.state != "canceling" and not dagster.cancel(run.id):
-        raise Refusal(409, "Dagster cannot end the run; see it in the web UI", run_id=run.id)
+    if run.state != "canceling":
+        if not dagster.cancel(run.id):
+            raise Refusal(409, "Dagster cannot end the run; see it in the web UI", run_id=run.id)
+        _tell_of_cancelling(run, principal, work, now)
+    found = dagster.read(run.id)
+    run, steps = found or (run, steps)
+    return _detail(run, steps, results, dagster.link(run.id))
+
+
+def _tell_of_cancelling(run: Run, principal: Principal, work: Workspace, now: datetime) -> None:
     with work.database.write() as connection:
         record_change(
             connection,
@@ -137,9 +145,6 @@ def cancel_run(
             before={"state": run.state},
             after={"state": "canceled"},
         )
-    found = dagster.read(run.id)
-    run, steps = found or (run, steps)
-    return _detail(run, steps, results, dagster.link(run.id))
 
 
 def _known(

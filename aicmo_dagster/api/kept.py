@@ -120,7 +120,7 @@ class Kept:
             return waited_for.result()
         try:
             mine.set_result(self._keep(what, make))
-        except BaseException as error:
+        except BaseException as error:  # those who wait get what stopped us, whatever it is
             mine.set_exception(error)
         finally:
             with self._lock:

@@ -12,6 +12,7 @@ from fastapi import Query
 from pydantic import BaseModel, Field
 
 from aicmo_dagster.api.problems import Fault, Refusal
+from aicmo_dagster.domain.tokens import url_safe
 
 LARGEST_PAGE = 500
 DEFAULT_PAGE = 100
@@ -43,7 +44,7 @@ def encode_cursor(name: str, *place: Any) -> str:
         place: Plain values for JSON that name the last row shown.
     """
     text = json.dumps([name, *place], separators=(",", ":"), ensure_ascii=False)
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+    return url_safe(text.encode())
 
 
 def decode_cursor(name: str, cursor: str | None, *kinds: type) -> list[Any] | None:

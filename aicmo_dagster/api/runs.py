@@ -121,6 +121,15 @@ class Runs:
         self._opening = threading.Lock()
         self._opened: dg.DagsterInstance | None = None
 
+    def open(self) -> None:
+        """The storage is there and open.
+
+        On SQLite it is made by whoever opens it first, and two that do so at once spoil it: each
+        notes its revision, and Dagster takes no storage that has two.
+        """
+        with self._storage():
+            pass
+
     def close(self) -> None:
         """The storage is closed."""
         if self._opened is not None:

@@ -15,9 +15,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from aicmo_dagster.api.access import Admin, Principal
 from aicmo_dagster.api.paging import DEFAULT_PAGE, Cursor, Limit, Page, decode_cursor, page_of
-from aicmo_dagster.api.problems import Refusal, answers
+from aicmo_dagster.api.problems import Fault, Refusal, answers
 from aicmo_dagster.api.service import BASE, Now, Work
 from aicmo_dagster.domain.tokens import subscription_secret
+from aicmo_dagster.handoff.connections import is_private_host
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store import webhooks
 from aicmo_dagster.store.audit import record_change
@@ -117,6 +118,7 @@ def create(
 ) -> WebhookCreated:
     """Events are posted to the URL from now on, signed with the secret of the answer."""
     _require_within(principal, wanted)
+    _require_public(wanted, work)
     hook = Webhook(
         id=f"wh_{secrets.token_hex(8)}",
         url=wanted.url,
@@ -159,6 +161,8 @@ def change(
     """The webhook is as the request says; what is due waits while it is disabled."""
     _require_within(principal, wanted)
     before = _known(id, principal, work)
+    if wanted.state == ACTIVE or wanted.url != before.url:
+        _require_public(wanted, work)
     after = replace(
         before,
         url=wanted.url,
@@ -242,6 +246,16 @@ def _require_within(principal: Principal, wanted: WebhookWanted) -> None:
         principal.require_all_campaigns()
     for campaign in wanted.campaigns or ():
         principal.require_campaign(campaign)
+
+
+def _require_public(wanted: WebhookWanted, work: Workspace) -> None:
+    """The URL names no address that nothing would be delivered to."""
+    host = urlsplit(wanted.url).hostname or ""
+    if is_private_host(host) and not work.settings.allow_private_urls:
+        expected = "expected a host on the public internet and not a private address"
+        detail = f"{expected}, unless AICMO_ALLOW_PRIVATE_URLS is 1"
+        fault = Fault(pointer="body.url", detail=detail)
+        raise Refusal(422, "the URL leads to a private address", errors=[fault])
 
 
 def _detail(hook: Webhook) -> WebhookDetail:

@@ -6,17 +6,17 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import click
 from ruamel.yaml import YAML
 
+from aicmo_dagster.api.runs import Runs
 from aicmo_dagster.api.service import BASE
 from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.settings import CODE_LOCATION, Settings, load_settings
-from aicmo_dagster.stages.dagster_home import prepare_dagster_home
 from aicmo_dagster.stages.workspace import open_workspace
 
 LOCALHOST = "127.0.0.1"
@@ -37,9 +37,8 @@ def dev(host: str, port: int, api_port: int) -> None:
     """
     reached = LOCALHOST if host in EVERYWHERE else host
     settings = replace(load_settings(), dagster_url=f"http://{reached}:{port}")
-    prepare_dagster_home(settings)
-    with open_workspace(settings):
-        pass
+    with open_workspace(settings), closing(Runs(settings)) as runs:
+        runs.open()  # before the processes do, all at once
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     processes: list[Process] = []
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from aicmo_dagster.domain.field_types import is_url
 from aicmo_dagster.domain.schemas import STAGES
 from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.settings import load_settings
@@ -46,7 +47,7 @@ def _write(parts: Iterator[bytes], output: str | None) -> None:
         for part in parts:
             sys.stdout.buffer.write(part)
         sys.stdout.flush()
-    elif "://" in output:
+    elif is_url(output):
         with tempfile.NamedTemporaryFile(prefix="aicmo-") as file:
             file.writelines(parts)
             file.flush()

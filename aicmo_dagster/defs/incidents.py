@@ -21,7 +21,7 @@ from aicmo_dagster.defs.jobs import (
 from aicmo_dagster.defs.models import train_job
 from aicmo_dagster.defs.reports import report_job
 from aicmo_dagster.defs.resources import RESOURCES, Clock
-from aicmo_dagster.defs.run_queries import is_tried_again, unfinished_runs
+from aicmo_dagster.defs.run_queries import is_of_a_tick, is_tried_again, unfinished_runs
 from aicmo_dagster.domain.incidents import LATE, RUN_FAILED, Fault
 from aicmo_dagster.domain.schemas import STAGES
 from aicmo_dagster.stages.alerts import is_anything_to_tell, tell_incidents
@@ -94,9 +94,9 @@ def incident_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
 def note_lost(workspace: Workspace, run: dg.DagsterRun, now: datetime) -> None:
     """A run that failed before its stages could say why is the failure of the stage it was at.
 
-    Nothing changes if it is going to be tried again, or was noted before.
+    Nothing changes if it is going to be tried again, or was noted before, or if the clock notes it.
     """
-    if is_tried_again(run):
+    if is_tried_again(run) or is_of_a_tick(run):
         return
     for campaign in campaigns_of(run):
         note_lost_run(workspace, campaign, stages_of(run), run.run_id, now)

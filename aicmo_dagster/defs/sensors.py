@@ -19,7 +19,7 @@ from aicmo_dagster.defs.jobs import (
 from aicmo_dagster.defs.models import train_job
 from aicmo_dagster.defs.partitions import campaign_partitions
 from aicmo_dagster.defs.reports import report_job
-from aicmo_dagster.defs.run_queries import busy_campaigns, runs_of_keys
+from aicmo_dagster.defs.run_queries import MAX_RETRIES, busy_campaigns, runs_of_keys
 from aicmo_dagster.defs.runs import fail_abandoned_runs
 from aicmo_dagster.stages import clock as stage_clock
 from aicmo_dagster.stages.arrivals import ANSWERS, NEW_FILES, look_for_arrivals
@@ -32,7 +32,7 @@ SECONDS = 20
 JOB_OF: dict[str, Any] = {
     "full_pipeline": full_pipeline_job,
     "harvest": lead_pipeline_job,
-    "follow": lead_pipeline_job,
+    stage_clock.FOLLOW: lead_pipeline_job,
     NEW_FILES: lead_pipeline_job,
     ANSWERS: lead_pipeline_job,
     "nurture": shared_nurture_job,
@@ -47,8 +47,6 @@ PRIORITIES = {
 """Of scheduled runs. Those that people start have 0 and go first."""
 
 ARRIVAL_SECONDS = 120
-_WORKER_LOSSES = 2
-"""How often a run whose process was lost is started again."""
 
 
 @dg.sensor(
@@ -65,7 +63,7 @@ def campaign_clock(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         runs = runs_of_keys(instance, stage_clock.open_run_keys(workspace))
         ended = {key: end for key, end in runs.items() if end is not None}
         stage_clock.settle(workspace, ended, now)
-        look = stage_clock.look(workspace, busy_campaigns(instance), runs.keys(), now)
+        look = stage_clock.look(workspace, busy_campaigns(instance), runs, now)
         for tick, reason in look.skipped.items():
             context.log.info(f"{tick.key} is skipped: {reason}")
         known = set(instance.get_dynamic_partitions(str(campaign_partitions.name)))
@@ -94,7 +92,8 @@ def arrival_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.
 def _run_request(request: Request) -> dg.RunRequest:
     tags = {
         RETRIES_TAG: str(RETRIES),
-        "dagster/max_retries": str(_WORKER_LOSSES),
+        # Two daemons would both start the run of a tick again, so that the clock does it alone.
+        MAX_RETRIES: str(stage_clock.LOSSES if request.job == stage_clock.FOLLOW else 0),
         "dagster/priority": str(PRIORITIES[request.job]),
         "aicmo/tick": request.due_at.isoformat(),
     }

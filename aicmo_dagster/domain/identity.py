@@ -23,6 +23,11 @@ _USED = (
 )
 _MARK = "\x1f"
 
+_ALIAS = 20
+"""The characters of an alias, of a hash in hexadecimal."""
+
+_HEX = np.array([f"{octet:02x}" for octet in range(256)], "S2")
+
 _KINDS = 8
 """More than there are kinds of identities."""
 
@@ -151,7 +156,12 @@ def _hashed(values: pyarrow.Array, prefix: str) -> pyarrow.Array:
     start = f"{prefix}{_MARK}".encode()
     # Nearly all differ, so nothing is won by looking for those that do not.
     octets = values.cast(pyarrow.binary()).to_pylist()
-    return pyarrow.array([sha256(start + each).hexdigest()[:20] for each in octets], values.type)
+    digests = b"".join([sha256(start + each).digest() for each in octets])
+    table = np.frombuffer(digests, np.uint8).reshape(len(values), sha256().digest_size)
+    text = _HEX[table[:, : _ALIAS // 2]].tobytes()
+    ends = np.arange(len(values) + 1, dtype=np.int32) * _ALIAS
+    buffers = (pyarrow.py_buffer(ends), pyarrow.py_buffer(text))
+    return pyarrow.StringArray.from_buffers(len(values), *buffers)
 
 
 def _components(rows: Codes, nodes: Codes, row_count: int, node_count: int) -> Codes:

@@ -12,12 +12,10 @@ import hmac
 from dataclasses import dataclass
 from functools import lru_cache
 
-from aicmo_dagster.domain.tokens import unsubscribe_token
+from aicmo_dagster.domain.tokens import unsubscribe_token, url_safe
 
 LONGEST = 512
 """Characters that no token of ours has."""
-
-_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ def link_name(key: bytes, campaign: str, url: str, lead_id: str = "") -> str:
     A URL that was made for one lead is named after that lead too, so that it can vanish with it.
     """
     named = (campaign, url, lead_id) if lead_id else (campaign, url)
-    return _base64(_digest(key, "link", *named)[:12])
+    return url_safe(_digest(key, "link", *named)[:12])
 
 
 def read_open_token(key: bytes, token: str) -> Place | None:
@@ -94,13 +92,8 @@ def _named(token: str) -> list[str]:
 
 
 def _token(key: bytes, kind: str, *parts: str) -> str:
-    return f"{_base64('/'.join(parts).encode())}.{_base64(_digest(key, kind, *parts)[:16])}"
+    return f"{url_safe('/'.join(parts).encode())}.{url_safe(_digest(key, kind, *parts)[:16])}"
 
 
 def _digest(key: bytes, *parts: str) -> bytes:
     return hmac.digest(key, "\x1f".join(("link", *parts)).encode(), "sha256")
-
-
-def _base64(raw: bytes) -> str:
-    # In one pass what base64.urlsafe_b64encode and a look for the padding do in four.
-    return binascii.b2a_base64(raw, newline=False).translate(_URL_SAFE, b"=").decode("ascii")

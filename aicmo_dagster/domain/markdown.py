@@ -49,7 +49,8 @@ class MessageTemplate:
     source: str = ""
 
     @cached_property
-    def _needed(self) -> frozenset[str]:
+    def needed(self) -> frozenset[str]:
+        """The tokens that the message may show."""
         return self.subject.needed | self.text.needed | self.html.needed
 
     def render(self, tokens: Mapping[str, object]) -> Rendered:
@@ -58,8 +59,8 @@ class MessageTemplate:
         Raises:
             RenderFailed: If a token without a default is missing, or the template cannot be run.
         """
-        values = present({name: tokens[name] for name in self._needed if name in tokens})
-        if "custom" in self._needed:
+        values = present({name: tokens[name] for name in self.needed if name in tokens})
+        if "custom" in self.needed:
             custom = values.get("custom")
             values["custom"] = Columns(present(custom) if isinstance(custom, Mapping) else {})
         text = self.text.render(values)

@@ -83,13 +83,17 @@ class Groups:
 
     def mixed(self, values: pyarrow.Array, held: Mask) -> Codes:
         """The places of the leads whose records, of those that `held` names, differ in `values`."""
-        if len(self.order) == len(self.starts):
-            return np.empty(0, np.int64)
-        codes = values.dictionary_encode().indices.to_numpy().astype(np.int64)[self.order]
-        absent = ~held[self.order]
-        most = np.maximum.reduceat(np.where(absent, -1, codes), self.starts)
-        least = np.minimum.reduceat(np.where(absent, len(values), codes), self.starts)
-        return np.flatnonzero(least < most)
+        sizes = np.diff(self.starts, append=len(self.order))
+        several = np.flatnonzero(sizes > 1)
+        if not len(several):
+            return several
+        members = self.order[np.repeat(sizes > 1, sizes)]
+        starts = np.cumsum(sizes[several]) - sizes[several]
+        told = values.take(pyarrow.array(members)).dictionary_encode()
+        codes, absent = told.indices.to_numpy().astype(np.int64), ~held[members]
+        most = np.maximum.reduceat(np.where(absent, -1, codes), starts)
+        least = np.minimum.reduceat(np.where(absent, len(members), codes), starts)
+        return several[least < most]
 
     def members(self, leads: Codes) -> Iterator[Codes]:
         """The records of each of the leads at these places, in the order they came."""

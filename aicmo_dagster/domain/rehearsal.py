@@ -4,7 +4,8 @@ Pure, so that an analyst may hold any two documents against each other: judge or
 leads under both, then compare. Not here: judging and routing (`qualification`, `routing`).
 """
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 import pyarrow
@@ -103,12 +104,20 @@ def fairness(leads: pd.DataFrame) -> pd.DataFrame:
         each `among`. Turns are exact where no row is off by 1 or more.
     """
     turns = leads.dropna(subset=["among"])
-    had = turns.groupby(["among", "sequence"]).size().to_dict()
+    counted = turns.groupby(["among", "sequence"]).size().reset_index(name="had")
+    return fairness_of({(a, name): had for a, name, had in counted.itertuples(index=False)})
+
+
+def fairness_of(had: Mapping[tuple[str, str], int]) -> pd.DataFrame:
+    """What `fairness` gives, from the turns that each sequence (second) had among some (first)."""
+    counts: Counter[str] = Counter()
+    for (among, _), count in had.items():
+        counts[among] += count
     rows = []
-    for among, count in turns["among"].value_counts().sort_index().items():
-        shares = [part.rpartition(":") for part in str(among).split()]
+    for among, count in sorted(counts.items()):
+        shares = [part.rpartition(":") for part in among.split()]
         total = sum(int(weight) for _, _, weight in shares)
         for name, _, weight in shares:
-            due = int(count) * int(weight) / total
+            due = count * int(weight) / total
             rows.append((among, name, int(had.get((among, name), 0)), due))
     return pd.DataFrame(rows, columns=["among", "sequence", "had", "due"])

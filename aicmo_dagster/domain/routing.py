@@ -1,12 +1,11 @@
 """Which sequence a qualified lead goes through: sticky, fair by weight, within capacity.
 
 Not here: who is blocked, for overlap or suppression, and whose sequence has ended; the caller finds
-that in the database and hands it in. The drawing of lots: `drawing`.
+that in the database and hands it in. Who takes which sequence: `choosing`.
 """
 
 import hashlib
-from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,13 +13,12 @@ import numpy as np
 import pandas as pd
 import pyarrow
 import pyarrow.compute as pc
-from pandas.api.extensions import ExtensionArray
 
-from aicmo_dagster.domain.addresses import FREE_MAIL
-from aicmo_dagster.domain.campaigns import Campaign, Route
-from aicmo_dagster.domain.conditions import Condition, columns_asked
-from aicmo_dagster.domain.drawing import CROWDED, FULL, UNMATCHED, Crowd, Grid, Lots, Whole
-from aicmo_dagster.domain.facts import Facts, Numbers, mask, one_array
+from aicmo_dagster.domain.campaigns import Campaign
+from aicmo_dagster.domain.choosing import choose, conditions_of
+from aicmo_dagster.domain.conditions import columns_asked
+from aicmo_dagster.domain.drawing import CROWDED, FULL, UNMATCHED, Whole
+from aicmo_dagster.domain.facts import one_array
 from aicmo_dagster.domain.overrides import in_words
 from aicmo_dagster.domain.places import Places, moved_by_hand
 from aicmo_dagster.domain.schemas import typed
@@ -87,8 +85,8 @@ def route(
     """Every qualified lead in a sequence, or the reason why not.
 
     A lead that is routed already stays where it is, unless an override moves it before its first
-    message. The others come best score first, as `_order` says, and take a sequence whose
-    condition they meet and that has room, as `_draw` does. An override goes before condition,
+    message. The others come best score first and take a sequence whose condition they
+    meet and that has room, as `choosing.choose` says. An override goes before condition,
     weight and preference; not before capacity or a block.
 
     Args:
@@ -105,7 +103,7 @@ def route(
     known = {"ended": standing.ended, "unsent": standing.unsent}
     staying, notes = moved_by_hand(routed, by_hand, places, version=version, now=now, **known)
     barred, candidates = _free(qualified, routed, campaign, by_hand, standing.blocked)
-    drawn = _draw(candidates, staying, campaign, places, standing.company_load)
+    drawn = choose(candidates, staying, campaign, places, standing.company_load)
     fresh = _fresh(candidates, drawn, campaign, staying, version, now)
     leads = pd.concat([staying, fresh], ignore_index=True)
     moved = staying["lead_id"][staying["sequence"] != routed["sequence"]]
@@ -124,7 +122,8 @@ def _free(
 
     `chosen` and `words` are an override's sequence and reason.
     """
-    looked_at = qualified[_looked_at(campaign, qualified)]
+    needed = columns_needed(campaign) | {"score"}
+    looked_at = qualified[[name for name in qualified if name in needed]]
     free = _by_id(looked_at[~looked_at["lead_id"].isin(routed["lead_id"])])
     chosen = _looked_up(free["lead_id"], by_hand["sequence"])
     words = _looked_up(free["lead_id"], by_hand["words"])
@@ -158,19 +157,10 @@ def _by_hand(overrides: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns).set_index("lead_id")
 
 
-def _looked_at(campaign: Campaign, leads: pd.DataFrame) -> list[str]:
-    """The columns that routing looks at: picking from a million leads costs by the column."""
-    routes = campaign.routing.sequences
-    conditions = [*(r.when for r in routes if r.when), *_preferences(routes)]
-    asked = columns_asked(conditions) | {"lead_id", "email", "domain", "score"}
-    return [name for name in leads if name in asked]
-
-
-def _order(candidates: pd.DataFrame) -> Whole:
-    """The rows in their turn: overrides first, then best score first, ties by lead id."""
-    later = candidates["chosen"].isna().to_numpy(dtype=bool)
-    score = candidates["score"].to_numpy(np.float64, na_value=np.nan)
-    return np.lexsort((-score, later))
+def columns_needed(campaign: Campaign) -> set[str]:
+    """The columns of raw leads that routing looks at: reading and picking cost by the column."""
+    conditions = conditions_of(campaign.routing.sequences)
+    return {"lead_id", "email", "domain"} | columns_asked(conditions)
 
 
 def _with_bars(free: pd.DataFrame, blocked: pd.DataFrame) -> pd.DataFrame:
@@ -186,141 +176,6 @@ def _looked_up(lead_ids: pd.Series, texts: pd.Series) -> pd.Series:
     if texts.empty:
         return pd.Series(pd.NA, lead_ids.index, TEXT)
     return lead_ids.map(texts.to_dict()).astype(TEXT)
-
-
-def _draw(
-    candidates: pd.DataFrame,
-    routed: pd.DataFrame,
-    campaign: Campaign,
-    places: Places,
-    company_load: Mapping[str, int],
-) -> pd.DataFrame:
-    """What each candidate drew: `route` (or why none), `among`, `reason` and `turn` of that choice.
-
-    All but the strategy's own arithmetic is by row; putting a million leads in order is dear.
-
-    - `weighted_round_robin`: the next turn by weight, exactly: after any number of turns among the
-      same sequences, each of these is within one of its share.
-    - `least_loaded`: the one with the fewest active leads for its weight, ties by the document.
-    - `best_match`: the one of whose preferences it meets the largest share, ties by load.
-    """
-    routes = places.routes
-    facts = Facts(candidates, [*(r.when for r in routes if r.when), *_preferences(routes)])
-    order = _order(candidates)
-    lots = Lots(
-        _eligible(routes, facts)[order],
-        [route.sequence for route in routes],
-        [route.weight for route in routes],
-        places.room,
-        _crowd(candidates, order, company_load, campaign.routing.overlap.per_company),
-        Counter({str(k): n for k, n in routed["among"].value_counts().items()}),
-    )
-    if campaign.routing.strategy == "weighted_round_robin":
-        drawn = _by_turns(lots, order)
-    else:
-        fit = campaign.routing.strategy == "best_match"
-        drawn = _by_fit(lots, order, places, _met(routes, facts) if fit else None)
-    by_hand = candidates["chosen"].notna()
-    drawn["among"] = drawn["among"].mask(by_hand, pd.NA)
-    drawn["reason"] = drawn["reason"].mask(by_hand, candidates["words"])
-    return drawn
-
-
-def _by_turns(lots: Lots, order: Whole) -> pd.DataFrame:
-    chosen, groups = lots.draw_by_turns()
-    of_group, distinct = pd.factorize(groups)
-    among = [lots.among(group) for group in distinct.tolist()]
-    base = len(lots.names)
-
-    def in_words(code: int) -> str:
-        group, route = divmod(code, base)
-        return f"its turn for '{lots.names[route]}', {_choice_in_words(among[group])}"
-
-    codes = np.where(chosen < 0, -1, of_group * base + chosen)
-    columns = {
-        "route": pd.Series(_by_row(chosen, order)),
-        "among": _told(_by_row(of_group, order), among.__getitem__),
-        "reason": _told(_by_row(codes, order), in_words),
-        "turn": _by_row((chosen >= 0).cumsum(), order),
-    }
-    return pd.DataFrame(columns)
-
-
-def _choice_in_words(among: str) -> str:
-    shares = [part.rpartition(":") for part in among.split()]
-    if len(shares) == 1:
-        return "the only sequence it may go to"
-    return "by weight among " + ", ".join(f"'{name}' ({weight})" for name, _, weight in shares)
-
-
-def _by_fit(lots: Lots, order: Whole, places: Places, met: Numbers | None) -> pd.DataFrame:
-    """By the share of preferences that is `met`, and by load alone where there is none."""
-    share = np.zeros(lots.eligible.shape) if met is None else met[order]
-    chosen = lots.draw_by_fit(places.load.tolist(), share)
-    own = np.round(100 * share[np.arange(len(chosen)), np.maximum(chosen, 0)]).astype(np.int64)
-    base = len(lots.names)
-
-    def in_words(code: int) -> str:
-        percent, route = divmod(code, base)
-        if met is None:
-            return f"'{lots.names[route]}' has the fewest active leads for its weight"
-        return f"'{lots.names[route]}' fits best: {percent}% of its preferences are met"
-
-    codes = np.where(chosen < 0, -1, own * base + chosen)
-    columns = {
-        "route": pd.Series(_by_row(chosen, order)),
-        "among": pd.Series(pd.NA, range(len(chosen)), TEXT),
-        "reason": _told(_by_row(codes, order), in_words),
-        "turn": _by_row((chosen >= 0).cumsum(), order),
-    }
-    return pd.DataFrame(columns)
-
-
-def _by_row(in_order: Whole, order: Whole) -> Whole:
-    """What stands in the order of the turns, put in the order of the rows."""
-    by_row = np.empty_like(in_order)
-    by_row[order] = in_order
-    return by_row
-
-
-def _told(codes: Whole, in_words: Callable[[int], str]) -> ExtensionArray:
-    """The words of each code, made once for each that occurs; missing where the code is -1."""
-    of_code, distinct = pd.factorize(codes)
-    words = [None if code < 0 else in_words(code) for code in distinct.tolist()]
-    return pd.Series(words, dtype=TEXT).array.take(of_code)
-
-
-def _preferences(routes: list[Route]) -> list[Condition]:
-    return [preference for route in routes for preference in route.prefer]
-
-
-def _eligible(routes: list[Route], facts: Facts) -> Grid:
-    """Whether a lead (row) may go to a route (column): by hand, else by the route's condition."""
-    everyone = np.ones(len(facts.leads), dtype=bool)
-    grid = np.column_stack([mask(r.when, facts) if r.when else everyone for r in routes])
-    chosen = facts.leads["chosen"]
-    by_hand = np.flatnonzero(chosen.notna())
-    for position, route in enumerate(routes):
-        grid[by_hand, position] = (chosen.iloc[by_hand] == route.sequence).to_numpy(dtype=bool)
-    return grid
-
-
-def _met(routes: list[Route], facts: Facts) -> Numbers:
-    """The share of a route's (column) preferences that a lead (row) meets; 0 where it has none."""
-    none = np.zeros(len(facts.leads))
-    parts = [[mask(preference, facts) for preference in route.prefer] for route in routes]
-    return np.column_stack([np.mean(part, axis=0) if part else none for part in parts])
-
-
-def _crowd(
-    candidates: pd.DataFrame, order: Whole, load: Mapping[str, int], limit: int | None
-) -> Crowd:
-    if limit is None:
-        return Crowd(np.full(len(candidates), -1), np.zeros(0, np.int64), None)
-    companies = candidates["domain"].mask(candidates["domain"].isin(FREE_MAIL))
-    company, domains = pd.factorize(companies)
-    contacted = np.array([load.get(domain, 0) for domain in domains.tolist()], np.int64)
-    return Crowd(company[order], contacted, limit)
 
 
 def _seeds(campaign: str, lead_ids: pd.Series) -> Whole:

@@ -73,6 +73,8 @@ def _joined(pieces: Iterable[str]) -> str:
         written += "".join(some)
         if len(written) > LONGEST:
             raise RenderFailed(f"the message is longer than {LONGEST} characters")
+        if len(some) < _AT_A_TIME:
+            break
     return written
 
 

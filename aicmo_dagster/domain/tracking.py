@@ -92,9 +92,13 @@ class Tracker:
     def _ours(self) -> tuple[str, str]:
         return f"{self.public_url}/u/", f"{self.public_url}/t/"
 
+    @cached_property
+    def _pixels(self) -> str:
+        return f"{escape(self.public_url)}/t/o/"
+
     def _with_pixel(self, html: str, lead_id: str, step: str) -> str:
         token = open_token(self.key, self.campaign, lead_id, step)
-        image = f'<img src="{escape(self.public_url)}/t/o/{token}" width="1" height="1" alt="">'
+        image = f'<img src="{self._pixels}{token}" width="1" height="1" alt="">'
         end = html.rfind("</body>")
         return f"{html[:end]}{image}{html[end:]}" if end >= 0 else html + image
 

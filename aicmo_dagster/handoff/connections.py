@@ -1,11 +1,12 @@
 """HTTP to where an operator points us, and nowhere inside: private addresses are refused.
 
-The address is looked at once the connection stands, so that no name can be changed in between.
+The address is looked at once the connection stands, so that no name can be changed in between; a
+URL that names a private one can be told before.
 Not here: what is sent (`webhooks`, `hubspot`).
 """
 
 from ipaddress import ip_address
-from socket import socket
+from socket import inet_aton, inet_ntoa, socket
 from typing import Any
 
 import requests
@@ -21,9 +22,33 @@ class PrivateAddress(NewConnectionError):
     """The host leads to an address that is not on the public internet."""
 
 
+def is_private_host(host: str) -> bool:
+    """Whether `host` is a private address, however it is written, or a name of this machine.
+
+    Where any other name leads is told once a connection stands.
+
+    Args:
+        host: Of a URL, without brackets.
+    """
+    name = host.lower().removesuffix(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        address = inet_ntoa(inet_aton(name))  # which takes 127.1, 0x7f000001 and 2130706433, too
+    except OSError:
+        address = name
+    try:
+        return not _is_public(address)
+    except ValueError:
+        return False
+
+
+def _is_public(address: str) -> bool:
+    return ip_address(address.partition("%")[0]).is_global
+
+
 def _checked(connection: Any, opened: socket) -> socket:
-    peer = opened.getpeername()[0]
-    if not ip_address(peer.partition("%")[0]).is_global:
+    if not _is_public(opened.getpeername()[0]):
         opened.close()
         raise PrivateAddress(connection, "the host's address is private")
     return opened

@@ -32,6 +32,8 @@ class Line:
         self.socket.setblocking(False)
         self.carried = 0
         self.conversation: Conversation | None = None
+        self._following: Conversation | None = None
+        self._behind = 0
         self.deadline = float("inf")
         self.awaits_leave = False
         self.watched = 0
@@ -39,6 +41,7 @@ class Line:
         self._extensions = frozenset(session.esmtp_features)
         self._limits = limits
         self._steps: Steps | None = None
+        self._next_steps: Steps | None = None
         self._arrived = b""
         self._unsent = memoryview(b"")
         self._awaited = "command"
@@ -48,16 +51,50 @@ class Line:
         """Whether something is still to go out."""
         return len(self._unsent) > 0
 
+    @property
+    def leaving(self) -> bool:
+        """Whether something of the message itself is still to go out."""
+        return len(self._unsent) > self._behind
+
+    @property
+    def pipelines(self) -> bool:
+        """Whether the server takes commands before it has answered those before them."""
+        return "pipelining" in self._extensions
+
     def begin(self, parcel: Parcel) -> None:
         """The exchange about `parcel` is under way."""
         self.conversation = Conversation(parcel, self._extensions)
         self._steps = self.conversation.steps()
         self._take(None)
 
-    def allow(self) -> None:
-        """The message goes, its attempt being recorded."""
+    def allow(self, following: Parcel | None = None) -> None:
+        """The message goes, its attempt being recorded, and behind it the envelope of the next.
+
+        Args:
+            following: Only if the server `pipelines`: a message may be the first of a group of
+                commands (RFC 2920, section 3.1). Nothing of its own content leaves.
+        """
+        assert self._steps is not None
         self.awaits_leave = False
-        self._take(None)
+        message = next(self._steps)
+        envelope = b""
+        if following is not None:
+            self._following = Conversation(following, self._extensions)
+            self._next_steps = self._following.steps()
+            envelope = next(self._next_steps).words
+        self._behind = len(envelope)
+        self._say(Say(message.words + envelope, message.awaited))
+
+    def proceed(self) -> None:
+        """The exchange that has ended is forgotten, and that which follows it is under way."""
+        self.conversation, self._following = self._following, None
+        self._behind = 0
+        if self.conversation is not None:
+            self._steps = self._next_steps
+            self._awaited = "command"
+            self._wait(self._awaited)
+            if self.ended is None:  # else nobody knows what the rest of it answers
+                self._answer()
 
     def receive(self) -> None:
         """What has arrived is taken in, and answered."""
@@ -81,13 +118,23 @@ class Line:
         """As much of what is to go out as the connection takes now."""
         try:
             while self._unsent:
-                self._unsent = self._unsent[self.socket.send(self._unsent) :]
+                self._unsent = self._unsent[self.socket.send(self._next_piece()) :]
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return
         except OSError as error:
-            self.ended = kind_of(error)
+            self.receive()  # what the server said before that still counts
+            self.ended = self.ended or kind_of(error)
             return
         self._wait(self._awaited)
+
+    def _next_piece(self) -> memoryview:
+        """What is to go out next; a message apart from what is behind it where TLS is spoken.
+
+        For that tells of nothing that has left before all of it has: of a message that it had
+        handed over we would believe that its end is still here.
+        """
+        apart = self.leaving and isinstance(self.socket, ssl.SSLSocket)
+        return self._unsent[: len(self._unsent) - self._behind] if apart else self._unsent
 
     def finished(self) -> bool:
         """Whether there is no exchange under way."""
@@ -115,10 +162,10 @@ class Line:
             reply = self._next_reply()
             if reply is None:
                 return
-            if self.sending:  # refused while it is still going out: the rest stays here
+            if self.leaving:  # refused while it is still going out: the rest stays here
                 self.ended = "closed by us"
             self._take(reply)
-        if self._steps is None and self._arrived:
+        if self._steps is None and self._following is None and self._arrived:
             self.ended = "closed by the server"  # it speaks only to say so
 
     def _take(self, reply: Reply | None) -> None:

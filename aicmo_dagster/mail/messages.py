@@ -207,8 +207,9 @@ def _quoted_printable(text: str) -> bytes:
     return encoded.replace(b"\n", b"\r\n")
 
 
+@lru_cache(maxsize=1024)
 def _cut(line: str) -> str:
-    """`line`, too long as it is, in several that end in soft breaks."""
+    """`line`, too long as it is, in several that end in soft breaks; most are every lead's."""
     pieces = []
     while len(line) > WIDTH:
         end = WIDTH - 1

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from aicmo_dagster.errors import AicmoError
-from aicmo_dagster.mail.parcels import Book, Parcel
+from aicmo_dagster.mail.parcels import Book, Parcel, until_failure
 from aicmo_dagster.mail.replies import Delivery
 
 BATCH = 50
@@ -46,8 +46,10 @@ class Outbox:
 
         Raises:
             AicmoError: If the folder cannot be written; what was to be written is planned again.
+            Exception: What `parcels` raises, once those before are on disk.
         """
-        queue = iter(parcels)
+        failures: list[Exception] = []
+        queue = until_failure(parcels, failures)
         settled: list[tuple[Parcel, Delivery]] = []
         while batch := list(islice(queue, BATCH)):
             allowed = book.write(settled, batch)
@@ -60,6 +62,8 @@ class Outbox:
                 raise self._unwritable(error) from error
         if settled:
             book.write(settled, [])
+        if failures:
+            raise failures[0]
 
     def was_delivered(self, message_id: str) -> bool:
         """Whether the folder holds the message."""

@@ -4,7 +4,7 @@ Not here: the transports (`outbox`, `smtp`), or what a message says (`messages`)
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -54,3 +54,11 @@ class Book(Protocol):
         Returns:
             Message-IDs of those `attempts` that may be made now.
         """
+
+
+def until_failure(parcels: Iterable[Parcel], failures: list[Exception]) -> Iterator[Parcel]:
+    """Those of `parcels` that can be had; why there are no more, in `failures`, if they fail."""
+    try:
+        yield from parcels
+    except Exception as error:
+        failures.append(error)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 
 from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.mail.lines import Line
-from aicmo_dagster.mail.parcels import Book, Parcel
+from aicmo_dagster.mail.parcels import Book, Parcel, until_failure
 from aicmo_dagster.mail.replies import Delivery
 from aicmo_dagster.mail.servers import STANDARD, Timeouts, open_session, read_smtp_url
 
@@ -43,26 +43,32 @@ class Smtp:
     def deliver(self, parcels: Iterable[Parcel], book: Book) -> None:
         """Every parcel is handed over if `book` allows it, and what came of it is in `book`.
 
-        A parcel is asked for only when a connection is free to take it. One that a connection
-        failed to take after it had served others is tried once on another.
+        A parcel is asked for only when a connection is free to take it, or will be when the server
+        has taken the message that is about to leave: where it takes that, the next is announced
+        behind it. One that a connection failed to take after it had served others is tried once on
+        another.
 
         Raises:
             AicmoError: If the server cannot be reached or does not let us in.
+            Exception: What `parcels` raises, once what is under way has come to its end.
         """
-        queue = iter(parcels)
+        failures: list[Exception] = []
+        queue = until_failure(parcels, failures)
         try:
             while self._assign(queue, book):
                 # What has arrived by now comes first, so that more marks share a transaction.
-                if not self._take_in(0) and not self._let_go(book):
+                if not self._take_in(0) and not self._let_go(queue, book):
                     self._wait(book)
             self._record(book)
         except AicmoError:
             self._record(book)
             self._abandon()
             raise
-        except BaseException:
+        except BaseException:  # an interrupt too must not leave half a message to be gone on with
             self._abandon()
             raise
+        if failures:
+            raise failures[0]
 
     def was_delivered(self, message_id: str) -> None:
         """Nothing: SMTP has no way to ask."""
@@ -98,7 +104,7 @@ class Smtp:
         for line in list(self._lines):
             if line.ended is None and line.deadline < now:
                 line.ended = "timed out"
-            if line.conversation is not None and (line.finished() or line.ended is not None):
+            while line.conversation is not None and (line.finished() or line.ended is not None):
                 self._conclude(line)
             if line.ended is not None or line.carried >= self._server.messages:
                 if line.finished():
@@ -112,14 +118,13 @@ class Smtp:
         """What came of the line's parcel is to be recorded, or it is to be tried again."""
         conversation = line.conversation
         assert conversation is not None
-        line.conversation = None
         if line.finished() and conversation.delivery is not None:
             delivery = conversation.delivery
             if not conversation.reusable:
                 line.ended = line.ended or "closed by us"
         else:
             delivery = conversation.lost(line.ended or "closed by us")
-            if conversation.leaving and line.sending and conversation.delivery is None:
+            if conversation.leaving and line.leaving and conversation.delivery is None:
                 # The final dot has not left, so that no server can have accepted the message.
                 delivery = Delivery(
                     "planned", f"the connection failed before the end: {line.ended}"
@@ -132,6 +137,8 @@ class Smtp:
         else:
             self._settled.append((parcel, delivery))
         line.carried += 1
+        line.proceed()
+        self._watch(line)
 
     def _open(self, parcel: Parcel) -> Line | None:
         """One connection more; none if the server wants no more, and `parcel` must wait."""
@@ -151,22 +158,33 @@ class Smtp:
         line.begin(parcel)
         self._watch(line)
 
-    def _let_go(self, book: Book) -> bool:
-        """Messages that only wait for leave go, their attempts being recorded; any did?"""
+    def _let_go(self, queue: Iterator[Parcel], book: Book) -> bool:
+        """Messages that only wait for leave go, their attempts being recorded; any did?
+
+        What follows them is known before: nothing stands between the record and the leaving.
+        """
         ready = [line for line in self._lines if line.awaits_leave and line.ended is None]
         if not ready:
             return False
+        behind = [(line, self._following(line, queue)) for line in ready]
         allowed = self._record(book, ready)
-        for line in ready:
+        for line, following in behind:
             conversation = line.conversation
             assert conversation is not None
             if conversation.parcel.message_id in allowed:
-                line.allow()
+                line.allow(following)
                 self._watch(line)
             else:  # the server waits for a message, and must not take the end of one for it
                 self._forget(line)
                 line.close()
+                self._again.extendleft([following] if following else ())
         return True
+
+    def _following(self, line: Line, queue: Iterator[Parcel]) -> Parcel | None:
+        """The parcel after the one that is about to leave, if the connection may carry both."""
+        if not line.pipelines or line.carried + 2 > self._server.messages:
+            return None
+        return self._again.popleft() if self._again else next(queue, None)
 
     def _record(self, book: Book, ready: Iterable[Line] = ()) -> set[str]:
         attempts = [line.conversation.parcel for line in ready if line.conversation]

@@ -154,7 +154,7 @@ class World:
             self._unheeded = self._unheeded or now
         requests: list[Request] = []
         if now >= self._look_at:
-            requests = look(self.workspace, {}, set(), now).requests
+            requests = look(self.workspace, {}, {}, now).requests
         if self._unheeded is not None and (requests or now >= self._unheeded + HEEDED):
             self._engage()
         for request in requests:

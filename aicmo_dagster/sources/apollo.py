@@ -26,6 +26,7 @@ from aicmo_dagster.sources.http import (
     Refused,
     Unavailable,
 )
+from aicmo_dagster.sources.passages import UNHINDERED, Passage
 from aicmo_dagster.sources.people import (
     NOT_ASKED,
     NOT_FOUND,
@@ -121,13 +122,20 @@ class Apollo:
     def __init__(self, http: Http) -> None:
         self._http = http
 
-    def search(self, filters: Mapping[str, Any], page: int, per_page: int) -> SearchPage:
+    def search(
+        self,
+        filters: Mapping[str, Any],
+        page: int,
+        per_page: int,
+        passage: Passage = UNHINDERED,
+    ) -> SearchPage:
         """The people on one page, without addresses; free.
 
         Args:
             filters: By Apollo's own names.
             page: From 1 on.
             per_page: 1 to LARGEST_PAGE.
+            passage: The request's leave to go.
 
         Raises:
             BadInput: If a filter is one that Apollo would ignore without a word.
@@ -138,7 +146,12 @@ class Apollo:
             raise BadInput(*problems)
         wanted = {**filters, "page": page, "per_page": per_page}
         try:
-            answer = self._ask("POST", "/mixed_people/api_search", json=wanted, repeatable=True)
+            answer = self._ask(
+                *("POST", "/mixed_people/api_search"),
+                json=wanted,
+                repeatable=True,
+                passage=passage,
+            )
         except Refused as refusal:
             if _THRESHOLD.search(refusal.text):
                 return SearchPage(None, [], truncated=True)
@@ -146,15 +159,17 @@ class Apollo:
         total = _total(answer.body)
         if total is None and not isinstance(answer.body.get("people"), list):
             raise Unavailable("Apollo answered a search with something else than people")
-        people = [person for person in _dicts(answer.body, "people") if fields_of(person)]
+        people = [(p, fields) for p in _dicts(answer.body, "people") if (fields := fields_of(p))]
         return SearchPage(
             total,
-            [fields_of(person) for person in people],
-            frozenset(str(p["id"]) for p in people if p.get("has_email") is False and p.get("id")),
+            [fields for _, fields in people],
+            frozenset(
+                str(p["id"]) for p, _ in people if p.get("has_email") is False and p.get("id")
+            ),
             limits=read_limits(answer.headers),
         )
 
-    def match(self, people: Sequence[Asked]) -> Matched:
+    def match(self, people: Sequence[Asked], passage: Passage = UNHINDERED) -> Matched:
         """What Apollo knows of up to LARGEST_MATCH people: a credit for each whom it knows.
 
         Whoever cannot be told by anything that Apollo takes is not sent, since one such record
@@ -171,7 +186,9 @@ class Apollo:
         if not sent:
             return Matched(skipped, 0.0)
         body = {"details": [details[person.key] for person in sent]}
-        answer = self._ask("POST", "/people/bulk_match", json=body, repeatable=False)
+        answer = self._ask(
+            "POST", "/people/bulk_match", json=body, repeatable=False, passage=passage
+        )
         if answer.body.get("status") != "success" and "matches" not in answer.body:
             raise OutcomeUnknown("Apollo answered a match with something else than matches")
         found = [person for person in _dicts(answer.body, "matches") if not is_made_up(person)]
@@ -186,10 +203,12 @@ class Apollo:
             read_limits(answer.headers),
         )
 
-    def organization(self, domain: str) -> Company:
+    def organization(self, domain: str, passage: Passage = UNHINDERED) -> Company:
         """The company at `domain`; a credit if Apollo knows it."""
         params = {"domain": domain}
-        answer = self._ask("GET", "/organizations/enrich", params=params, repeatable=False)
+        answer = self._ask(
+            "GET", "/organizations/enrich", params=params, repeatable=False, passage=passage
+        )
         found = answer.body.get("organization")
         if answer.body and "organization" not in answer.body:
             raise OutcomeUnknown("Apollo answered with something else than an organization")
@@ -211,9 +230,12 @@ class Apollo:
         json: Any = None,
         params: Mapping[str, str] | None = None,
         repeatable: bool,
+        passage: Passage = UNHINDERED,
     ) -> Answer:
         try:
-            return self._http.request(method, path, json=json, params=params, repeatable=repeatable)
+            return self._http.request(
+                method, path, json=json, params=params, repeatable=repeatable, passage=passage
+            )
         except Refused as refusal:
             _raise_meant(refusal)
 

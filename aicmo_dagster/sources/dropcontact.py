@@ -20,6 +20,7 @@ from aicmo_dagster.sources.http import (
     Refused,
     Unavailable,
 )
+from aicmo_dagster.sources.passages import UNHINDERED, Passage
 from aicmo_dagster.sources.people import (
     NOT_ASKED,
     REJECTED,
@@ -101,7 +102,7 @@ class Dropcontact:
     def __init__(self, http: Http) -> None:
         self._http = http
 
-    def submit(self, people: Sequence[Asked]) -> Submitted:
+    def submit(self, people: Sequence[Asked], passage: Passage = UNHINDERED) -> Submitted:
         """Up to LARGEST_BATCH people are submitted, each for a credit.
 
         Whoever Dropcontact would not take is not sent. An address that is sent is only checked,
@@ -119,7 +120,7 @@ class Dropcontact:
         sent = {key: record for key, record in records.items() if record}
         if not sent:
             return Submitted(None, None, frozenset(), refused)
-        body = self._post(list(sent.values()))
+        body = self._post(list(sent.values()), passage)
         request_id = text_of(body.get("request_id"))
         if request_id is None:
             raise OutcomeUnknown("Dropcontact took a batch without saying how to collect it")
@@ -127,14 +128,14 @@ class Dropcontact:
         keys = frozenset(sent) - frozenset(refused)
         return Submitted(request_id, number_of(body.get("credits_left")), keys, refused)
 
-    def collect(self, request_id: str) -> Pending | Collected:
+    def collect(self, request_id: str, passage: Passage = UNHINDERED) -> Pending | Collected:
         """The answers of the batch, if they are ready; free, however often.
 
         Raises:
             Refused: If the batch failed, or is gone.
         """
         path = f"/enrich/all/{quote(request_id, safe='')}"
-        body = self._http.request("GET", path, repeatable=True).body
+        body = self._http.request("GET", path, repeatable=True, passage=passage).body
         if body.get("error") is True:
             reason = "Dropcontact says that it failed"
             raise Refused("Dropcontact's batch", 200, "", reason)
@@ -156,10 +157,12 @@ class Dropcontact:
             raise Unavailable("Dropcontact does not tell the balance")
         return left
 
-    def _post(self, records: list[dict[str, Any]]) -> dict[str, Any]:
+    def _post(self, records: list[dict[str, Any]], passage: Passage) -> dict[str, Any]:
         wanted = {"data": records, "language": "en"}
         try:
-            answer = self._http.request("POST", "/enrich/all", json=wanted, repeatable=False)
+            answer = self._http.request(
+                "POST", "/enrich/all", json=wanted, repeatable=False, passage=passage
+            )
         except Refused as refusal:
             if refusal.status == 403:
                 self._tell_why_forbidden(refusal, len(records))

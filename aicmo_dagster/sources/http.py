@@ -8,6 +8,7 @@ import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 from aicmo_dagster.errors import AicmoError, Transient
+from aicmo_dagster.sources.passages import UNHINDERED, Passage
 from aicmo_dagster.sources.refusals import Refusal, json_object, read_refusal, without
 
 _CHUNK = 1 << 16
@@ -109,6 +111,7 @@ class _Call:
     json: Any = field(repr=False)
     params: Mapping[str, str] | None = field(repr=False)
     repeatable: bool
+    passage: Passage
 
 
 @dataclass(frozen=True)
@@ -185,6 +188,7 @@ class Http:
         json: Any = None,
         params: Mapping[str, str] | None = None,
         repeatable: bool,
+        passage: Passage = UNHINDERED,
     ) -> Answer:
         """The provider's answer.
 
@@ -194,11 +198,12 @@ class Http:
             json: The body, if any.
             params: The query, if any.
             repeatable: Whether processing the request twice does no more than once.
+            passage: Its leave to go, each time that it is sent.
 
         Raises:
-            AicmoError: One of this module; no other exception stands behind it.
+            AicmoError: One of this module, or `NotSent`; no other exception stands behind it.
         """
-        call = _Call(method, path, json, params, repeatable)
+        call = _Call(method, path, json, params, repeatable, passage)
         attempt = 1
         while isinstance(outcome := self._attempt(call), _Trouble):
             if outcome.wait is None or attempt >= self._attempts:
@@ -223,16 +228,31 @@ class Http:
 
     def _exchange(self, call: _Call) -> _Reply | _Silence:
         """What comes back. Errors end here, since they quote the request with its key."""
+        try:
+            request = self._prepared(call)
+        except (requests.RequestException, ValueError) as error:
+            return _silence(error)
+        call.passage.leave()
+        reply: _Reply | _Silence | None = None
+        try:
+            reply = self._sent(request)
+        finally:
+            call.passage.land(isinstance(reply, _Reply) and 300 <= reply.status < 500)
+        return reply
+
+    def _prepared(self, call: _Call) -> requests.PreparedRequest:
+        url = self._base_url + call.path
+        wanted = requests.Request(call.method, url, json=call.json, params=call.params)
+        return self._session.prepare_request(wanted)
+
+    def _sent(self, request: requests.PreparedRequest) -> _Reply | _Silence:
         deadline = self._clock() + self._timeout
         try:
-            with self._session.request(
-                call.method,
-                self._base_url + call.path,
-                json=call.json,
-                params=call.params,
+            with self._session.send(
+                request,
                 timeout=self._timeout,
                 allow_redirects=False,  # or the key would travel
-                stream=True,
+                **self._surroundings,
             ) as response:
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 content = self._content(response, deadline)
@@ -243,6 +263,12 @@ class Http:
                 return _Reply(response.status_code, headers, b"") if refused else content
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             return _silence(error)
+
+    @cached_property
+    def _surroundings(self) -> dict[str, Any]:
+        """Proxies and certificates, the same for each request and slow to find out; streaming."""
+        url, stream = self._base_url, True
+        return {**self._session.merge_environment_settings(url, {}, stream, None, None)}
 
     def _content(self, response: requests.Response, deadline: float) -> bytes | _Silence:
         content = bytearray()

@@ -5,11 +5,14 @@ files of this machine, or what stands in a file (`csv_text`).
 """
 
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC
+from datetime import UTC, datetime
+from glob import has_magic
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,9 @@ _TELLING = frozenset(
     ]
 )
 """What protocols call that which changes with a file, in small letters; never when it was read."""
+
+_COPIES = "aicmo-source-"
+"""What the folders of copies begin with."""
 
 _QUERY = re.compile(r"(https?://[^?]*[?]).*")
 
@@ -80,7 +86,8 @@ def matching(pattern: str, field: str) -> list[RemoteFile]:
     with _told(pattern, field):
         files, path = url_to_fs(pattern)
         files.invalidate_cache()  # instances are shared, and so would be what was once listed
-        found = files.glob(path, detail=True)
+        # Looked for as a pattern, a file of a server that is down would be one that is not there.
+        found = files.glob(path, detail=True) if _is_pattern(path) else {path: files.info(path)}
         return sorted(
             (
                 _remote_file(pattern, files, name, details)
@@ -99,11 +106,20 @@ def fetched(file: RemoteFile, field: str) -> Iterator[Path]:
         BadInput: As `matching` does.
         Transient: Likewise.
     """
-    with tempfile.TemporaryDirectory(prefix="aicmo-") as folder:
+    with tempfile.TemporaryDirectory(prefix=_COPIES) as folder:
         path = Path(folder) / "copy"
         with _told(file.url, field):
             file.files.get_file(file.name, str(path))
         yield path
+
+
+def remove_copies(before: datetime) -> int:
+    """Copies that killed processes left here before then are gone; tells how many."""
+    left = [p for p in Path(tempfile.gettempdir()).glob(f"{_COPIES}*") if p.is_dir()]
+    old = [path for path in left if path.stat().st_mtime < before.timestamp()]
+    for path in old:
+        shutil.rmtree(path, ignore_errors=True)  # another's, on a machine of many users
+    return len(old)
 
 
 def put(path: Path, url: str, field: str) -> None:
@@ -116,6 +132,10 @@ def put(path: Path, url: str, field: str) -> None:
     with _told(url, field):
         files, name = url_to_fs(url)
         files.put_file(str(path), name)
+
+
+def _is_pattern(path: str) -> bool:
+    return has_magic(path.partition("?")[0] if path.startswith("http") else path)
 
 
 def _remote_file(pattern: str, files: Any, name: str, listed: Mapping[str, Any]) -> RemoteFile:
@@ -159,10 +179,24 @@ def _told(url: str, field: str) -> Iterator[None]:
         expected = "a protocol whose package is installed beside AICMO"
         raise BadInput(Problem(field, told, found, expected)) from error
     except FileNotFoundError as error:
+        if _unanswered(error):
+            raise _unreachable(field, told, error) from error
         raise BadInput(Problem(field, told, "no such file", expected)) from error
     except PermissionError as error:
         raise BadInput(Problem(field, told, "no permission", expected)) from error
     except AicmoError:
         raise
     except Exception as error:  # each package has errors of its own
-        raise Transient(f"{field}: {told} cannot be reached ({type(error).__name__})") from error
+        raise _unreachable(field, told, error) from error
+
+
+def _unanswered(error: FileNotFoundError) -> bool:
+    """Whether it is a web server's silence or fault, which fsspec takes for a missing file."""
+    cause = error.__cause__
+    if not type(cause).__module__.startswith("aiohttp"):
+        return False
+    return getattr(cause, "status", None) not in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
+
+
+def _unreachable(field: str, told: str, error: Exception) -> Transient:
+    return Transient(f"{field}: {told} cannot be reached ({type(error).__name__})")

@@ -18,6 +18,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from aicmo_dagster.domain.campaigns import CsvSource
+from aicmo_dagster.domain.field_types import is_url
 from aicmo_dagster.domain.schedules import Tick, is_blacked_out
 from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.sources.remote_files import matching
@@ -74,7 +75,7 @@ def look_for_arrivals(workspace: Workspace, busy: Set[str], now: datetime) -> li
     resting = {key for key, s in schedules.items() if not s.enabled or is_blacked_out(s, now)}
     held = busy | resting
     known = [_with_patterns(workspace, each) for each in watched]
-    remote = _remote_marks(p for each in known for p in each.patterns or () if _is_remote(p))
+    remote = _remote_marks(p for each in known for p in each.patterns or () if is_url(p))
     due = {k: at for k, at in pending.items() if k in schedules and now - at >= FIRST_ASK}
     new_files = (_file_tick(workspace, each, remote, held, now) for each in known)
     answers = (_answer_tick(workspace, k, at, now) for k, at in due.items() if k not in held)
@@ -89,7 +90,7 @@ def watch_files(connection: sa.Connection, stored: StoredCampaign, now: datetime
     URLs are not asked within a transaction, but by the next look, from which on they count.
     """
     patterns = _patterns(stored)
-    if any(map(_is_remote, patterns)):
+    if any(map(is_url, patterns)):
         return
     if found := _mark_of(patterns, {}):
         put_mark(connection, stored.campaign.campaign, stored.version, patterns, found[0], now)
@@ -107,7 +108,7 @@ def _mark_of(patterns: list[str], remote: Mapping[str, Seen | None]) -> Seen | N
     seen: list[object] = []
     latest = 0.0
     for pattern in patterns:
-        if _is_remote(pattern):
+        if is_url(pattern):
             told = remote[pattern]
             if told is None:
                 return None
@@ -148,10 +149,6 @@ def _remote_mark(url: str) -> Seen | None:
     if not files:
         return None
     return repr([(f.url, f.state) for f in files]), max(file.written for file in files)
-
-
-def _is_remote(pattern: str) -> bool:
-    return "://" in pattern
 
 
 def _with_patterns(workspace: Workspace, watched: Watched) -> _Known:

@@ -5,7 +5,7 @@ Not here: asking (`paid_calls`), or who a lead is (`domain.identity`).
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import pyarrow
@@ -42,38 +42,52 @@ def knows_by_id(provider: str, lead: Known) -> bool:
     """Whether the lead has an id and it is the one that `provider` knows it by."""
     if not lead["external_id"]:
         return False
-    origins = json.loads(lead.get("origins") or "{}")
-    return str(origins.get("external_id", lead["source"])).startswith(provider)
+    origin = _origin_of_id(lead.get("origins") or "{}") or lead["source"]
+    return str(origin).startswith(provider)
+
+
+@lru_cache(maxsize=1024)  # most leads have the same
+def _origin_of_id(origins: str) -> str | None:
+    found: dict[str, str] = json.loads(origins)
+    return found.get("external_id")
 
 
 def identity_of(person: Asked) -> str | None:
     """What the person is known by, if it is enough to be asked about."""
-    return next(iter(_identities(person)), None)
+    named = _named(person.first_name, person.last_name, person.domain or person.company)
+    return _by_id(person.external_id) or _by_profile(person.linkedin_url) or named
 
 
 def identities_of(answers: Sequence[Known]) -> list[list[str]]:
     """Of each answer everything that `identity_of` may call whom it is about."""
     columns = [_spelled(name, answers) for name in IDENTIFYING]
-    found = []
-    for answer, *values in zip(answers, *columns, strict=True):
-        named = dict(zip(IDENTIFYING, values, strict=True))
-        person = Asked(key="", external_id=answer.get("external_id"), **named)
-        firmless = replace(person, external_id=None, linkedin_url=None, domain=None)
-        found.append(list(dict.fromkeys([*_identities(person), *_identities(firmless)])))
-    return found
+    return [
+        list(
+            dict.fromkeys(
+                identity
+                for identity in (
+                    _by_id(answer.get("external_id")),
+                    _by_profile(profile),
+                    _named(first, last, domain or company),
+                    _named(first, last, company),
+                )
+                if identity
+            )
+        )
+        for answer, profile, first, last, company, domain in zip(answers, *columns, strict=True)
+    ]
 
 
-def _identities(person: Asked) -> list[str]:
-    """The person's identities, the strongest first."""
-    found = []
-    if person.external_id:
-        found.append(f"id:{person.external_id}")
-    if person.linkedin_url:
-        found.append(f"linkedin:{person.linkedin_url}")
-    firm = person.domain or person.company
-    if person.first_name and person.last_name and firm:
-        found.append(f"name:{person.first_name}|{person.last_name}|{firm}".casefold())
-    return found
+def _by_id(external_id: str | None) -> str | None:
+    return f"id:{external_id}" if external_id else None
+
+
+def _by_profile(profile: str | None) -> str | None:
+    return f"linkedin:{profile}" if profile else None
+
+
+def _named(first: str | None, last: str | None, firm: str | None) -> str | None:
+    return f"name:{first}|{last}|{firm}".casefold() if first and last and firm else None
 
 
 def _spelled(name: str, known: Sequence[Known]) -> list[str | None]:

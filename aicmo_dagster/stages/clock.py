@@ -31,11 +31,20 @@ LARGE = timedelta(minutes=1)
 PATIENCE = timedelta(minutes=2)
 """After this, a claimed tick without a run is asked for again: whoever took it has died."""
 
+_AGAIN = "#"
+"""In the key of a run: it is followed by how many were lost before."""
+
+LOSSES = 2
+"""How often a tick whose run lost its process has another."""
+
 SHARED = "nurture"
 """The job whose ticks share a run: it is due often, and a run of its own costs 2 CPU seconds."""
 
 LARGE_NURTURE = "large_nurture"
 """The job of a large campaign's nurture ticks."""
+
+FOLLOW = "follow"
+"""The job of a run that follows a change; no tick asks for it."""
 
 FOLLOWING = STAGES[:4]
 """The stages that follow when the one before changed. Mail goes out by its schedule alone."""
@@ -86,11 +95,12 @@ class Look:
 
 @dataclass(frozen=True)
 class Ended:
-    """How the run of a key ended."""
+    """How the run of a key ended; it is lost if its process was, so that no stage said why."""
 
     run_id: str
     succeeded: bool
     cancelled: bool = False
+    lost: bool = False
 
 
 def open_run_keys(workspace: Workspace) -> set[str]:
@@ -109,29 +119,37 @@ def settle(workspace: Workspace, ended: Mapping[str, Ended], now: datetime) -> N
     """The ticks of the runs that have ended say what became of them.
 
     In a shared run each campaign has its own end: the others' failures are not its failure. What a
-    lost run left undone has failed, so that it shows.
+    lost run left undone has failed, so that it shows, unless `look` is to ask for another run.
     """
     if not ended:
         return
-    lost: list[tuple[Tick, str]] = []
+    undone: list[tuple[Tick, str]] = []
     with workspace.database.write() as connection:
         for claimed in ticks.open_ticks(connection):
             if run := ended.get(claimed.run_key):
-                state, reason = _end_of(connection, claimed.tick, run)
+                end = _end_of(connection, claimed.tick, run)
+                if end is None and run.lost and _losses(claimed.run_key) < LOSSES:
+                    continue
+                state, reason = end or (ticks.FAILED, f"run {run.run_id} ended before it was done")
                 ticks.finish_tick(connection, claimed.tick, state, reason, now)
                 if state == ticks.FAILED and not run.cancelled:
-                    lost.append((claimed.tick, run.run_id))
-    for tick, run_id in lost:
+                    undone.append((claimed.tick, run.run_id))
+    for tick, run_id in undone:
         note_lost_run(workspace, tick.campaign, _MADE_BY.get(tick.job, FOLLOWING), run_id, now)
 
 
-def look(workspace: Workspace, busy: Mapping[str, str], started: Set[str], now: datetime) -> Look:
+def look(
+    workspace: Workspace,
+    busy: Mapping[str, str],
+    runs: Mapping[str, Ended | None],
+    now: datetime,
+) -> Look:
     """Takes the ticks that are due, each once, and tells which runs to start.
 
     Args:
         workspace: The settings and the database.
         busy: Campaign to the id of the run of it that has not ended.
-        started: The keys of runs that exist.
+        runs: The keys of runs that exist, to how each ended; those that did are settled.
         now: The instant of looking.
     """
     with workspace.database.read() as connection:
@@ -148,14 +166,41 @@ def look(workspace: Workspace, busy: Mapping[str, str], started: Set[str], now: 
     due = sorted([*quiet, *busy_shares, *own])
     occupied = {c.tick.campaign: f"for {c.run_key}" for c in claimed} | dict(busy)
     skipped = {t: f"run {occupied[t.campaign]} still goes" for t in due if t.campaign in occupied}
-    lost = [c for c in claimed if c.run_key not in started and c.claimed_at < now - PATIENCE]
-    requests = [*_requests({c.tick: c.run_key for c in lost}, lengths)]
+    requests = _taken_over(workspace, claimed, runs, lengths, now)
     requests += _claim(workspace, due, skipped, quiet, lengths, now)
     resting = {key for key, s in schedules.items() if not s.enabled or is_blacked_out(s, now)}
     asked = {campaign for request in requests for campaign in request.campaigns}
     free = schedules.keys() & states.keys() - occupied.keys() - resting - asked
     requests += _follow({key: states[key] for key in sorted(free)})
     return Look(requests[:AT_ONCE], set(schedules), skipped)
+
+
+def _taken_over(
+    workspace: Workspace,
+    claimed: list[ticks.OpenTick],
+    runs: Mapping[str, Ended | None],
+    lengths: Mapping[str, timedelta],
+    now: datetime,
+) -> list[Request]:
+    """The runs of ticks whose run was lost, and of those whose taker died, that are ours to do."""
+    left: dict[ticks.OpenTick, str] = {}
+    for found in claimed:
+        key = found.run_key
+        if key not in runs and found.claimed_at < now - PATIENCE:
+            left[found] = key
+        elif key in runs and runs[key] is not None:
+            left[found] = f"{key.partition(_AGAIN)[0]}{_AGAIN}{_losses(key) + 1}"
+    if not left:
+        return []
+    with workspace.database.write() as connection:
+        first = {found.run_key: found for found in reversed(left)}.values()
+        ours = {f.run_key for f in first if ticks.take_over(connection, f, left[f], now)}
+    return _requests({f.tick: key for f, key in left.items() if f.run_key in ours}, lengths)
+
+
+def _losses(run_key: str) -> int:
+    """How many runs the ticks under the key have lost."""
+    return int(run_key.partition(_AGAIN)[2] or 0)
 
 
 def _claim(
@@ -189,7 +234,8 @@ def _requests(run_keys: Mapping[Tick, str], lengths: Mapping[str, timedelta]) ->
 
 def _request(key: str, members: list[Tick], lengths: Mapping[str, timedelta]) -> Request:
     first = members[0]
-    job = LARGE_NURTURE if first.job == SHARED and key == first.key else first.job
+    is_own = key.partition(_AGAIN)[0] == first.key
+    job = LARGE_NURTURE if first.job == SHARED and is_own else first.job
     keys = sorted(
         (tick.campaign for tick in members), key=lambda each: lengths.get(each, timedelta.max)
     )
@@ -207,7 +253,7 @@ def _follow(states: Mapping[str, Mapping[str, StageState]]) -> list[Request]:
             if _last_tried(known.get(below)) < changed:
                 stages = FOLLOWING[FOLLOWING.index(below) :]
                 key = f"{campaign}:follow:{above}:{changed.isoformat()}"
-                requests.append(Request("follow", (campaign,), key, changed, stages))
+                requests.append(Request(FOLLOW, (campaign,), key, changed, stages))
                 break
     return sorted(requests, key=lambda request: (request.due_at, request.campaigns))
 
@@ -217,8 +263,8 @@ def _last_tried(state: StageState | None) -> datetime:
     return max((at for at in tried if at is not None), default=datetime.min.replace(tzinfo=UTC))
 
 
-def _end_of(connection: sa.Connection, tick: Tick, run: Ended) -> tuple[str, str]:
-    """The state of a tick whose run has ended, and why if it failed."""
+def _end_of(connection: sa.Connection, tick: Tick, run: Ended) -> tuple[str, str] | None:
+    """The state of a tick whose run has ended, and why if it failed; None if nothing says why."""
     states = states_of(connection, tick.campaign)
     failures = [
         f"{stage}: {state.failure}"
@@ -231,4 +277,4 @@ def _end_of(connection: sa.Connection, tick: Tick, run: Ended) -> tuple[str, str
     mailed_here = tick.job == SHARED and mailed is not None and mailed.succeeded_in == run.run_id
     if run.succeeded or mailed_here:
         return ticks.SUCCEEDED, ""
-    return ticks.FAILED, f"run {run.run_id} ended before it was done"
+    return None

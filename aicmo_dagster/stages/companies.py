@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from aicmo_dagster.sources.apollo import Company
+from aicmo_dagster.sources.passages import Passage
 from aicmo_dagster.sources.people import NOT_FOUND, Answered, Asked
 from aicmo_dagster.stages.answers import Outcome, keep_outcomes
 from aicmo_dagster.stages.doubts import resolve_doubts
@@ -66,8 +67,8 @@ class _Questions:
     def ask(self, companies: dict[str, Asked]) -> None:
         self._calls.ask(companies, 1)
 
-    def _request(self, companies: list[Asked]) -> Company:
-        return self._apollo.organization(str(companies[0].domain))
+    def _request(self, companies: list[Asked], passage: Passage) -> Company:
+        return self._apollo.organization(str(companies[0].domain), passage)
 
     def _keep(
         self, connection: sa.Connection, landed: Sequence[tuple[Batch, Company]]

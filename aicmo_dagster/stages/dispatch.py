@@ -4,15 +4,17 @@ Not here: what is planned (`nurture`), the rules of claiming (`store.ledger`) an
 (`store.outcomes`), or the words of a message (`letters`).
 """
 
+import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from aicmo_dagster.domain.sandbox import RenderFailed
 from aicmo_dagster.domain.tokens import address_key
 from aicmo_dagster.domain.tracking import Link
 from aicmo_dagster.mail.delivery import Transport
@@ -20,7 +22,7 @@ from aicmo_dagster.mail.headers import Undeliverable
 from aicmo_dagster.mail.parcels import Parcel
 from aicmo_dagster.mail.replies import Delivery
 from aicmo_dagster.stages.fence import Fence
-from aicmo_dagster.stages.letters import Letters
+from aicmo_dagster.stages.letters import Asked, Letter, Letters
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store import ledger, outcomes
 from aicmo_dagster.store.breakers import (
@@ -39,15 +41,25 @@ from aicmo_dagster.store.suppressions import suppress
 from aicmo_dagster.store.workers import this_boot, this_worker
 
 BATCH = 200
-"""Sends claimed in one transaction: what a power failure can leave in doubt."""
+"""Sends claimed in one transaction: what a power failure can leave in doubt, with those that are
+`AHEAD` of it and under way."""
 
 AHEAD = 20
-"""Messages written before the first of them leaves, so that their links are kept together."""
+"""Messages written together, and while those before them leave: their links are kept, and they are
+signed, in the meantime."""
 
 DEAD = {
     "address": "the mail server knows no such address",
     "domain": "the mail server knows no such domain",
 }
+
+
+class _Written(NamedTuple):
+    """A send, the date it bears if it was not tried before, and its message as soon as asked."""
+
+    send: ledger.Send
+    date: datetime
+    letter: Callable[[], Letter]
 
 
 @dataclass
@@ -71,11 +83,11 @@ class Dispatch:
     passed_over: Counter[str] = field(default_factory=Counter)
     _worker: str = field(default_factory=this_worker)
     _boot: str = field(default_factory=this_boot)
-    _sends: dict[str, ledger.Send] = field(default_factory=dict)
+    _sends: dict[str, tuple[ledger.Send, datetime]] = field(default_factory=dict)
     _breakers: dict[str, Breaker] = field(default_factory=dict)
     _held: list[tuple[ledger.Send, str]] = field(default_factory=list)
     _links: set[str] = field(default_factory=set)
-    _date: datetime = datetime.min
+    _left: Counter[str] = field(default_factory=Counter)
 
     @property
     def key(self) -> str:
@@ -92,33 +104,50 @@ class Dispatch:
         return self.stored.campaign.nurture.sender.address
 
     def send(self) -> None:
-        """Everything that is due and allowed is sent, batch by batch."""
+        """Everything that is due and allowed is sent; the next are claimed while some leave."""
         letters = Letters(self.workspace, self.stored)
         try:
-            while (claim := self._claim()).looked_at:
-                self._send_batch(claim.sends, letters)
+            with _signers(letters) as pool:
+                self._pass(letters, pool)
+            self.passed_over += self._left
         finally:
             with self.workspace.database.write() as connection:
                 outcomes.release(connection, self.key, worker=self._worker)
+
+    def _pass(self, letters: Letters, pool: Executor | None) -> None:
+        before = self.tally.copy()
+        self.transport.deliver(self._parcels(letters, pool), self)
+        if self._held:
+            self.write([], [])
+        done = self.tally - before
+        if done["claimed"] > done["accepted"]:
+            # What was claimed last did not know of the places under the caps that these left free.
+            self._pass(letters, pool)
 
     def write(
         self, results: Sequence[tuple[Parcel, Delivery]], attempts: Sequence[Parcel]
     ) -> set[str]:
         """Results and the beginning of `attempts` are committed; tells which may be made."""
-        sends = [self._sends[parcel.message_id] for parcel in attempts]
         now = self.clock()
         with self.workspace.database.write() as connection:
             self._settle(connection, results, now)
-            going = [send for send in sends if not self._is_closed(send, now)]
-            return outcomes.begin_attempts(
-                connection,
-                self.key,
-                going,
-                worker=self._worker,
-                transport=self.transport.name,
-                dated=self._date,
-                now=now,
+            going: dict[datetime, list[ledger.Send]] = {}
+            for send, date in (self._sends[parcel.message_id] for parcel in attempts):
+                if not self._is_closed(send, now):
+                    going.setdefault(date, []).append(send)
+            begun = (
+                outcomes.begin_attempts(
+                    connection,
+                    self.key,
+                    sends,
+                    worker=self._worker,
+                    transport=self.transport.name,
+                    dated=date,
+                    now=now,
+                )
+                for date, sends in going.items()
             )
+            return set().union(*begun)
 
     def _claim(self) -> ledger.Claim:
         now = self.clock()
@@ -136,59 +165,69 @@ class Dispatch:
             )
             claims = count_claim(connection)
         self.fence.note(claims)
-        self.passed_over += claim.passed_over
+        if claim.looked_at:
+            self.passed_over += claim.passed_over
+        else:  # what is still due, and is counted once, after the last pass
+            self._left = claim.passed_over
         self.tally["claimed"] += len(claim.sends)
         return claim
 
-    def _send_batch(self, sends: list[ledger.Send], letters: Letters) -> None:
-        ids = [send.lead_id for send in sends]
-        with self.workspace.database.read() as connection:
-            leads = read_leads(connection, self.key, ids)
-            threads = ledger.threads(connection, self.key, ids)
-        self._sends = {send.message_id: send for send in sends}
-        self._date = self.clock()
-        self.transport.deliver(self._parcels(sends, letters, leads, threads), self)
-        if self._held:
-            self.write([], [])
+    def _parcels(self, letters: Letters, pool: Executor | None) -> Iterator[Parcel]:
+        """The messages of all that is claimed, one when it is asked for.
 
-    def _parcels(
-        self,
-        sends: list[ledger.Send],
-        letters: Letters,
-        leads: dict[str, dict[str, Any]],
-        threads: dict[str, list[tuple[str, str]]],
-    ) -> Iterator[Parcel]:
-        """The messages of `sends`, one when it is asked for; what cannot be written is held."""
-        for start in range(0, len(sends), AHEAD):
-            written = []
-            for send in sends[start : start + AHEAD]:
-                lead, thread = leads.get(send.lead_id), threads.get(send.lead_id, [])
-                if lead is None:  # erased since it was claimed, and its row with it
+        What cannot be written is held; what could not be taken in time is given back at the end of
+        the pass, and judged anew by the next.
+        """
+        for block in _one_ahead(self._blocks(letters, pool)):
+            for send, date, letter in block:
+                # Refused by the ledger, each would cost a connection.
+                if self.clock() - date > outcomes.LEASE or self._is_closed(send, date):
                     continue
-                if not self._is_closed(send, self._date):  # else given back, and moved later
-                    written += self._written(send, letters, lead, thread)
-            self._keep_links([targets for _, _, targets in written])
-            for send, parcel, _ in written:
-                if self.clock() - self._date > outcomes.LEASE:
-                    return  # given back at the end of the pass, and judged anew by the next
-                if not self._is_closed(send, self._date):
-                    yield parcel
+                written = letter()
+                try:
+                    parcel = Parcel(written.sender, send.email, send.message_id, written.content)
+                except Undeliverable as error:
+                    self._held.append((send, str(error)))
+                    continue
+                self._sends[send.message_id] = (send, date)
+                yield parcel
 
-    def _written(
-        self,
-        send: ledger.Send,
-        letters: Letters,
-        lead: dict[str, Any],
-        thread: list[tuple[str, str]],
-    ) -> list[tuple[ledger.Send, Parcel, Mapping[str, Link]]]:
-        """The message of `send` and where its links lead; none if it cannot be written."""
-        try:
-            letter = letters.write(send, lead, thread, self._date)
-            parcel = Parcel(letter.sender, send.email, send.message_id, letter.content)
-        except (RenderFailed, Undeliverable) as error:
-            self._held.append((send, str(error)))
-            return []
-        return [(send, parcel, letter.targets)]
+    def _blocks(self, letters: Letters, pool: Executor | None) -> Iterator[list[_Written]]:
+        """What is claimed, in as many messages as are written together."""
+        while (claim := self._claim()).looked_at:
+            date = self.clock()
+            ids = [send.lead_id for send in claim.sends]
+            following = [send.lead_id for send in claim.sends if letters.follows(send)]
+            with self.workspace.database.read() as connection:
+                leads = read_leads(connection, self.key, ids, letters.fields(claim.sends))
+                threads = ledger.threads(connection, self.key, following) if following else {}
+            asked = [
+                (send, lead, threads.get(send.lead_id, []))
+                for send in claim.sends
+                if (lead := leads.get(send.lead_id)) is not None  # erased since it was claimed
+            ]
+            for start in range(0, len(asked), AHEAD):
+                drafts = self._drafts(letters, asked[start : start + AHEAD], date)
+                self._keep_links([draft.targets for _, draft in drafts])
+                yield [_Written(s, date, _signing(letters, each, pool)) for s, each in drafts]
+            if self._held:
+                self.write([], [])
+
+    def _drafts(
+        self, letters: Letters, asked: list[Asked], date: datetime
+    ) -> list[tuple[ledger.Send, Letter]]:
+        """Those of `asked` that may be tried, with their messages; what cannot be written is held.
+
+        What may not be tried now is given back, and moved later.
+        """
+        going = [each for each in asked if not self._is_closed(each[0], date)]
+        drafts = []
+        for (send, _, _), made in zip(going, letters.drafts(going, date), strict=True):
+            if isinstance(made, Letter):
+                drafts.append((send, made))
+            else:
+                self._held.append((send, str(made)))
+        return drafts
 
     def _keep_links(self, letters: list[Mapping[str, Link]]) -> None:
         """Where these letters' links lead is on disk: they must work once the letters are out."""
@@ -214,7 +253,7 @@ class Dispatch:
         if not results:
             return
         given = [
-            outcomes.Outcome(self._sends[parcel.message_id], d.state, d.reply, d.fault)
+            outcomes.Outcome(self._sends.pop(parcel.message_id)[0], d.state, d.reply, d.fault)
             for parcel, d in results
         ]
         written = outcomes.record_outcomes(
@@ -267,3 +306,25 @@ class Dispatch:
             for scope in self._scopes(send)
             if (breaker := self._breakers.get(scope)) is not None
         )
+
+
+def _signers(letters: Letters) -> Executor | nullcontext[None]:
+    """Threads that sign, if there is a key: an RSA signature takes longer than all else of a mail.
+
+    It is made outside of Python, and so on as many processors as there are.
+    """
+    return ThreadPoolExecutor(os.cpu_count()) if letters.are_signed else nullcontext()
+
+
+def _signing(letters: Letters, draft: Letter, pool: Executor | None) -> Callable[[], Letter]:
+    """The letter that `draft` becomes, being made from now on."""
+    return (lambda: draft) if pool is None else pool.submit(letters.signed, draft).result
+
+
+def _one_ahead(blocks: Iterable[list[_Written]]) -> Iterator[list[_Written]]:
+    """Each of `blocks`, when the next has been made."""
+    made: list[_Written] = []
+    for block in blocks:
+        yield made
+        made = block
+    yield made

@@ -34,7 +34,10 @@ TEXT = pd.ArrowDtype(pyarrow.string())
 
 NO_CREDITS = "not_tried: no_credits"
 
-_NAMED_TOGETHER = 100
+_NAMED_TOGETHER = 250
+
+_ASKED_BY = ("lead_id", "email", "external_id", "source", "origins", *IDENTIFYING)
+"""The columns of a lead that tell whom to ask about it, and how."""
 
 _log = logging.getLogger(__name__)
 
@@ -71,8 +74,17 @@ class Enrichment:
     def run(self) -> pd.DataFrame:
         """Rows for intake: what the providers answered about leads that lack something."""
         with self.providers.workspace.database.read() as connection:
-            leads = _plain(read_frame(connection, "raw_leads", self.key))
+            wanted = None if self.wanted.companies else _ASKED_BY
+            leads = _plain(read_frame(connection, "raw_leads", self.key, wanted))
         self._missing = {lead["lead_id"]: dict(lead) for lead in leads if lead["email"] is None}
+        with self._payer.departures.kept():
+            rows = self._asked_for(leads)
+        asked = dict.fromkeys([*self.wanted.waterfall, *["apollo"] * self.wanted.companies])
+        self.notes += filter(None, (doubts_left(self._payer, provider) for provider in asked))
+        return _frame(rows)
+
+    def _asked_for(self, leads: Sequence[Known]) -> list[dict[str, Any]]:
+        """What the providers answered, in rows."""
         for provider in self.wanted.waterfall:
             with self._noted(provider):
                 self._ask_provider(provider)
@@ -83,9 +95,7 @@ class Enrichment:
             with self._noted("apollo"):
                 key_of(self.providers.workspace.settings, "apollo")
                 rows += ask_companies(self._payer, self._completed(leads))
-        asked = dict.fromkeys([*self.wanted.waterfall, *["apollo"] * self.wanted.companies])
-        self.notes += filter(None, (doubts_left(self._payer, provider) for provider in asked))
-        return _frame(rows)
+        return rows
 
     @contextmanager
     def _noted(self, provider: str) -> Iterator[None]:

@@ -3,21 +3,24 @@
 Not here: where the file goes (`cli.export`, `api.exports`).
 """
 
+import csv
 import io
 from collections.abc import Iterator
+from itertools import chain, islice
 from typing import Literal
 
 import pandas as pd
 import pyarrow
+import pyarrow.compute as pc
 import pyarrow.parquet
 
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.frames import read_page
 
 Format = Literal["csv", "parquet", "jsonl"]
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+FORMULA = r"\A[=+\-@\t\r]"
 
-_ROWS = 2_000
+_ROWS, _FRAMES_TOGETHER = 1_000, 5
 
 
 def exported(
@@ -34,20 +37,31 @@ def exported(
         return
     for place, frame in enumerate(frames):
         if kind == "csv":
-            yield defused(frame).to_csv(index=False, header=place == 0).encode()
+            yield _csv(frame, header=place == 0)
         elif not frame.empty:
             text = frame.to_json(orient="records", lines=True, date_format="iso", force_ascii=False)
             yield text.encode()
 
 
-def defused(frame: pd.DataFrame) -> pd.DataFrame:
-    """`frame` with an apostrophe before text that a spreadsheet would run as a formula (OWASP)."""
-    texts = [str(name) for name, dtype in frame.dtypes.items() if str(dtype).startswith("string")]
-    changed = {}
-    for name in texts:
-        runs = frame[name].str.startswith(FORMULA_STARTS).fillna(False).astype(bool)
-        changed[name] = frame[name].mask(runs, "'" + frame[name])
-    return frame.assign(**changed)
+def _csv(frame: pd.DataFrame, *, header: bool) -> bytes:
+    """As RFC 4180 has it; `DataFrame.to_csv` takes twice as long, and quotes no carriage return."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    if header:
+        writer.writerow(frame.columns)
+    writer.writerows(zip(*(_cells(frame[name]) for name in frame), strict=True))
+    return text.getvalue().encode()
+
+
+def _cells(column: pd.Series) -> list[object]:
+    """The values, with an apostrophe before text that a spreadsheet would run as a formula."""
+    values = pyarrow.array(column)
+    if pyarrow.types.is_string(values.type):
+        runs = pc.match_substring_regex(values, FORMULA)
+        marked = pc.binary_join_element_wise("'", values, "")
+        values = pc.if_else(runs, marked, values)
+    cells: list[object] = values.to_pylist()
+    return cells
 
 
 def _frames(workspace: Workspace, stage: str, key: str, rows: int) -> Iterator[pd.DataFrame]:
@@ -62,14 +76,15 @@ def _frames(workspace: Workspace, stage: str, key: str, rows: int) -> Iterator[p
 
 
 def _parquet(frames: Iterator[pd.DataFrame]) -> Iterator[bytes]:
-    """A row group for each frame."""
+    """Some frames to a row group: what is told of each is kept until the file's end."""
     sink = _Sink()
-    first = pyarrow.Table.from_pandas(next(frames), preserve_index=False)
-    with pyarrow.parquet.ParquetWriter(pyarrow.PythonFile(sink, "w"), first.schema) as writer:
-        writer.write_table(first)
-        yield sink.taken()
-        for frame in frames:
-            writer.write_table(pyarrow.Table.from_pandas(frame, preserve_index=False))
+    tables = (pyarrow.Table.from_pandas(frame, preserve_index=False) for frame in frames)
+    first = next(tables)
+    every = chain([first], tables)
+    file = pyarrow.PythonFile(sink, "w")
+    with pyarrow.parquet.ParquetWriter(file, first.schema, write_statistics=False) as writer:
+        while group := list(islice(every, _FRAMES_TOGETHER)):
+            writer.write_table(pyarrow.concat_tables(group))
             yield sink.taken()
     yield sink.taken()
 

@@ -150,7 +150,9 @@ def _mail(settings: Settings, connection: sa.Connection, now: datetime) -> Check
     if not held and not unknown:
         return Check("mail", "pass", f"it goes {way}", now, figures=figures)
     detail = f"it goes {way}; {held} breakers hold some back, the fate of {unknown} is not known"
-    advice = "read the refusals with 'aicmo explain', and mend what they name"
+    refused = "read the refusals with 'aicmo explain', and mend what they name"
+    doubtful = "see 'aicmo unknown list' for what is in doubt, which is not sent again by itself"
+    advice = "; ".join([refused] * bool(held) + [doubtful] * bool(unknown))
     return Check("mail", "warn", detail, now, advice, figures)
 
 

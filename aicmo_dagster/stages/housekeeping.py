@@ -11,6 +11,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from aicmo_dagster.settings import Settings
+from aicmo_dagster.sources.remote_files import remove_copies
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store import incidents, results, ticks, uploads
 from aicmo_dagster.store.files import compact
@@ -29,6 +30,7 @@ class Ages:
         ticks: Of campaigns, and what became of them.
         results: What each stage did, and incidents that are over.
         refused: Segments of events that the database would not take.
+        copies: Of remote files; a harvest that reads one for longer is none.
     """
 
     runs: timedelta = timedelta(days=7)
@@ -37,6 +39,7 @@ class Ages:
     ticks: timedelta = timedelta(days=30)
     results: timedelta = timedelta(days=90)
     refused: timedelta = timedelta(days=30)
+    copies: timedelta = timedelta(days=2)
 
 
 AGES = Ages()
@@ -53,6 +56,7 @@ def keep_house(workspace: Workspace, now: datetime, ages: Ages = AGES) -> dict[s
             "incidents": incidents.forget_before(connection, now - ages.results),
         }
     gone["refused_segments"] = _remove(settings.spool.glob(f"*{REFUSED}"), now - ages.refused)
+    gone["copies"] = remove_copies(now - ages.copies)
     logs = [*(settings.dagster_home / "storage").rglob("*")]
     gone["log_files"] = _remove(logs, now - ages.runs)
     _remove_empty(settings.dagster_home / "storage", now - ages.runs)

@@ -11,11 +11,13 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from aicmo_dagster.domain.campaigns import FURNISHED, CsvSource
+from aicmo_dagster.domain.campaigns import CsvSource
 from aicmo_dagster.domain.documents import validate
+from aicmo_dagster.domain.field_types import FURNISHED
 from aicmo_dagster.domain.schemas import dtypes
 from aicmo_dagster.domain.tokens import normal_address
 from aicmo_dagster.errors import BadInput, Problem
@@ -76,17 +78,24 @@ def import_leads(
     mapping = dict(columns) or _own_names(layout)
     source = _source(mapping, made, name)
     counts = _counted(read_csv_source(source, name, made.parent))
-    content = utf8_chunks(made, layout.encoding, CHUNK)
-    database = workspace.database
-    number = put_upload(database, key, name, digest, mapping, counts, who, now, content)
-    with database.write() as connection:
-        complete(connection, number)
-        after = {"import": number, "rows": counts[0], "digest": digest}
-        record_change(connection, who, "leads.import", now, campaign=key, after=after)
+    new = Upload(0, key, name, digest, mapping, *counts, who, now)
+    new = _put(workspace, new, utf8_chunks(made, layout.encoding, CHUNK))
     for address in _erased_in(workspace, read_csv_source(source, name, made.parent)):
         forget_imported(workspace, address)
-    made_now = Upload(number, key, name, digest, mapping, *counts, who, now)
-    return made_now, True
+    return new, True
+
+
+def _put(workspace: Workspace, new: Upload, content: Iterator[bytes]) -> Upload:
+    """It is kept and on record; gives it with its number."""
+    counts = (new.rows, new.rejected)
+    told = (new.campaign, new.name, new.digest, new.columns, counts, new.created_by)
+    number = put_upload(workspace.database, *told, new.created_at, content)
+    with workspace.database.write() as connection:
+        complete(connection, number)
+        after = {"import": number, "rows": new.rows, "digest": new.digest}
+        who, key = new.created_by, new.campaign
+        record_change(connection, who, "leads.import", new.created_at, campaign=key, after=after)
+    return replace(new, id=number)
 
 
 def _erased_in(workspace: Workspace, parts: Iterable[Harvested]) -> set[str]:

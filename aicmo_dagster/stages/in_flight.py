@@ -1,8 +1,10 @@
 """Several requests at once: they wait in threads, and all else happens in the caller's.
 
 So the store sees one writer, whoever is asked, and what is done with an answer needs no locks. What
-came back and what leaves next is committed together, and only then the next leaves; whatever else
-there is to do with the answers is done while it is under way.
+came back and what leaves next is committed together, and only then the next may leave. Some may
+stand ready, committed, beside those that are under way: each leaves as soon as another has come
+back, and does not wait for the store. After a refusal they are kept back, since it may concern them
+as well, and so are those that have stood ready for long.
 
 Not here: what is asked (`search`, `paid_calls`), or how often it may be (`providers`).
 """
@@ -14,11 +16,16 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from queue import SimpleQueue
+from threading import Condition
 from typing import Generic, TypeVar
 
 import sqlalchemy as sa
 
 from aicmo_dagster.errors import AicmoError
+from aicmo_dagster.sources.passages import NotSent, Passage
+
+READY_SECONDS = 1.0
+"""How long a request may stand ready: the limits of requests count it as if it had left at once."""
 
 Item = TypeVar("Item")
 Given = TypeVar("Given")
@@ -32,8 +39,84 @@ class Later:
 
 
 Transaction = Callable[[], AbstractContextManager[sa.Connection]]
-Start = Callable[[sa.Connection, list[Item]], list[tuple[Item, Callable[[], Given]]] | Later]
+Start = Callable[[sa.Connection, list[Item]], list[tuple[Item, Callable[[Passage], Given]]] | Later]
 Land = Callable[[sa.Connection, list[tuple[Item, Given | AicmoError]]], None]
+
+
+class _Gate:
+    """What all requests of a flight pass: so many at once, and none while it is shut.
+
+    Of those that have left, twice as many at most have not landed in the store yet.
+    """
+
+    def __init__(self, width: int, clock: Callable[[], float]) -> None:
+        self.clock = clock
+        self._width = width
+        self._under_way, self._unsettled = 0, 0
+        self._is_shut = False
+        self._changed = Condition()
+
+    @property
+    def is_shut(self) -> bool:
+        """Whether whatever has not left yet is kept back."""
+        return self._is_shut
+
+    @is_shut.setter
+    def is_shut(self, is_shut: bool) -> None:
+        with self._changed:
+            self._is_shut = is_shut
+            self._changed.notify_all()
+
+    def let_out(self, since: float) -> None:
+        """A request that has stood ready since then leaves, once there is room for it."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_shut or self._has_room)
+            if self._is_shut or self.clock() > since + READY_SECONDS:
+                raise NotSent("it was kept back")
+            self._under_way += 1
+            self._unsettled += 1
+
+    def let_out_again(self) -> None:
+        """One that was let out before leaves once more; that it may do while the gate is shut."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._under_way < self._width)
+            self._under_way += 1
+
+    def let_in(self, refused: bool) -> None:
+        """What came back is here; after a refusal nothing else leaves."""
+        with self._changed:
+            self._under_way -= 1
+            self._is_shut |= refused
+            self._changed.notify_all()
+
+    def settle(self, count: int) -> None:
+        """So many of those that were let out have landed in the store."""
+        with self._changed:
+            self._unsettled -= count
+            self._changed.notify_all()
+
+    @property
+    def _has_room(self) -> bool:
+        return self._under_way < self._width and self._unsettled < 2 * self._width
+
+
+@dataclass
+class _OnePassage:
+    """The leave of a request that has stood ready since then."""
+
+    gate: _Gate
+    since: float
+    has_left: bool = False
+
+    def leave(self) -> None:
+        if self.has_left:
+            self.gate.let_out_again()
+        else:
+            self.gate.let_out(self.since)
+        self.has_left = True
+
+    def land(self, refused: bool) -> None:
+        self.gate.let_in(refused)
 
 
 class InFlight(Generic[Item, Given]):
@@ -43,11 +126,13 @@ class InFlight(Generic[Item, Given]):
 
     Args:
         width: Requests at once.
+        ready: Requests that stand ready beside them.
+        clock: Seconds that never go back.
         transaction: What landing and starting happen in; it ends before the requests leave.
         start: Called with the next items, as many as there are places for; gives the requests of
             those that there is something to ask about. It may put others back into the queue.
         land: Called with all that came back meanwhile: items, each with its answer or the error
-            that came instead. It may add to the queue, or clear it.
+            that came instead, `NotSent` if it was kept back. It may add to the queue, or clear it.
         settle: Called after that, with the next requests under way and no transaction open.
         pause: Waits until an instant, with nothing in flight; may raise to end it all.
     """
@@ -55,6 +140,9 @@ class InFlight(Generic[Item, Given]):
     def __init__(
         self,
         width: int,
+        ready: int,
+        clock: Callable[[], float],
+        *,
         transaction: Transaction,
         start: Start[Item, Given],
         land: Land[Item, Given],
@@ -63,24 +151,27 @@ class InFlight(Generic[Item, Given]):
     ) -> None:
         self.queue: deque[Item] = deque()
         self._places = 1
-        self._width, self._transaction = width, transaction
+        self._width, self._ready = width, ready
+        self._gate = _Gate(width, clock)
+        self._transaction = transaction
         self._start, self._land, self._settle, self._pause = start, land, settle, pause
-        self._flying: dict[Future[Given], Item] = {}
+        self._flying: dict[Future[Given], tuple[Item, _OnePassage]] = {}
         self._done: SimpleQueue[Future[Given]] = SimpleQueue()
         self._landed: list[tuple[Item, Given | AicmoError]] = []
+        self._unsettled = 0
         self._failure: BaseException | None = None
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is in flight."""
+        """Whether nothing is in flight, nor stands ready."""
         return not self._flying
 
     def run(self) -> None:
         """The queue is empty and every answer has landed, also where an error ends it."""
-        with ThreadPoolExecutor(self._width) as pool:
+        with ThreadPoolExecutor(self._width + self._ready) as pool:
             try:
                 while self._failure is None and (self.queue or self._flying or self._landed):
-                    if not self._landed and (not self.queue or not self._free):
+                    if self._flying and self._is_early:
                         self._await()
                     elif (later := self._turn(pool)) is not None:
                         self._wait(later)
@@ -88,17 +179,24 @@ class InFlight(Generic[Item, Given]):
                 self._land_all()
 
     @property
-    def _free(self) -> int:
-        return self._places - len(self._flying)
+    def _is_early(self) -> bool:
+        """Whether something is to come back before the next turn."""
+        if self._gate.is_shut or not self.queue:
+            return self._gate.is_shut or not self._landed
+        # Not while enough stand ready: a turn costs much, and little more for each that landed.
+        return len(self._flying) > self._places - max(1, self._ready // 2)
 
     def _turn(self, pool: ThreadPoolExecutor) -> Later | None:
         """What came back has landed and the next are in flight, unless they are to wait."""
+        if not self._flying:
+            self._gate.is_shut = False
         with self._transaction() as connection:
             if self._landed:
                 self._land(connection, self._landed)
-            items = [self.queue.popleft() for _ in range(min(self._free, len(self.queue)))]
+            free = self._places - len(self._flying)
+            items = [self.queue.popleft() for _ in range(min(free, len(self.queue)))]
             started = self._start(connection, items) if items else []
-        self._landed = []
+        self._forget_landed()
         if isinstance(started, Later):
             self.queue.extendleft(reversed(items))
         else:
@@ -107,9 +205,12 @@ class InFlight(Generic[Item, Given]):
         self._settle()
         return started if isinstance(started, Later) else None
 
-    def _launch(self, pool: ThreadPoolExecutor, item: Item, request: Callable[[], Given]) -> None:
-        future = pool.submit(request)
-        self._flying[future] = item
+    def _launch(
+        self, pool: ThreadPoolExecutor, item: Item, request: Callable[[Passage], Given]
+    ) -> None:
+        passage = _OnePassage(self._gate, self._gate.clock())
+        future = pool.submit(request, passage)
+        self._flying[future] = item, passage
         future.add_done_callback(self._done.put)
 
     def _wait(self, later: Later) -> None:
@@ -120,28 +221,36 @@ class InFlight(Generic[Item, Given]):
             self._pause(later.until)
 
     def _await(self) -> None:
-        """Something has come back."""
-        done = {self._done.get()}
+        """Something has come back, also if an interrupt has lost the word of it."""
+        while not (done := [future for future in self._flying if future.done()]):
+            self._done.get()
         while not self._done.empty():
-            done.add(self._done.get())
-        for future in [future for future in self._flying if future in done]:
-            item, error = self._flying.pop(future), future.exception()
+            self._done.get()
+        for future in done:
+            (item, passage), error = self._flying.pop(future), future.exception()
+            self._unsettled += passage.has_left
             if error is None:
                 self._landed.append((item, future.result()))
             elif isinstance(error, AicmoError):
                 self._landed.append((item, error))
             else:
                 self._failure = self._failure or error
-        self._places = self._width
+        self._places = self._width + self._ready
+
+    def _forget_landed(self) -> None:
+        """What has landed is in the store."""
+        self._gate.settle(self._unsettled)
+        self._landed, self._unsettled = [], 0
 
     def _land_all(self) -> None:
         """Nothing leaves any more, and nothing that came back is lost."""
+        self._gate.is_shut = True
         while self._flying:
             self._await()
         if self._landed:
             with self._transaction() as connection:
                 self._land(connection, self._landed)
-            self._landed = []
+            self._forget_landed()
             self._settle()
         if self._failure is not None:
             raise self._failure

@@ -1,7 +1,8 @@
 """One provider's paid calls for one campaign: never beyond its budget, never twice.
 
 An intent is committed before each call and its outcome after it, together with what was answered
-and with the intents of what leaves next: so no more calls are ever in doubt than are in flight.
+and with further intents. What stands ready is told from what has left by a note (`departures`), so
+that a kill leaves no more calls in doubt than are in flight or about to be kept.
 Not here: whom to ask and in which order (`enrich`), or what an answer looks like (`sources`).
 """
 
@@ -21,11 +22,13 @@ from aicmo_dagster.domain.campaigns import Enrich
 from aicmo_dagster.domain.tokens import person_key
 from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.sources.http import OutcomeUnknown, OutOfCredits, RateLimited
+from aicmo_dagster.sources.passages import NotSent, Passage
 from aicmo_dagster.sources.people import Asked
 from aicmo_dagster.stages.answers import serve_fresh
 from aicmo_dagster.stages.in_flight import InFlight, Later
 from aicmo_dagster.stages.providers import Providers
 from aicmo_dagster.store import provider_calls
+from aicmo_dagster.store.departures import Departures
 from aicmo_dagster.store.provider_answers import Answer
 from aicmo_dagster.store.provider_calls import NoCredits, OpenCall
 from aicmo_dagster.store.workers import has_ended, this_worker
@@ -56,6 +59,26 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class _NotedPassage:
+    """The leave of a paid call: that it leaves is noted first."""
+
+    passage: Passage
+    departures: Departures
+    call: int
+
+    def leave(self) -> None:
+        self.passage.leave()
+        try:
+            self.departures.leave(self.call)
+        except AicmoError:
+            self.passage.land(refused=True)
+            raise
+
+    def land(self, refused: bool) -> None:
+        self.passage.land(refused)
+
+
+@dataclass(frozen=True)
 class Payer:
     """Who asks and pays.
 
@@ -68,6 +91,7 @@ class Payer:
         serve: Told of answers that somebody else paid for meanwhile, and at which provider.
         untried: The leads for whom there was no credit.
         worker: This process.
+        departures: Which of its calls have left.
     """
 
     providers: Providers
@@ -78,6 +102,11 @@ class Payer:
     serve: Callable[[str, Collection[Answer]], None] = lambda provider, answers: None
     untried: set[str] = field(default_factory=set)
     worker: str = field(default_factory=this_worker)
+    departures: Departures = field(init=False)
+
+    def __post_init__(self) -> None:
+        folder = self.providers.workspace.settings.departures
+        object.__setattr__(self, "departures", Departures(folder, self.worker))
 
     @property
     def since(self) -> datetime:
@@ -125,7 +154,7 @@ class PaidCalls(Generic[Given]):
         provider: str,
         operation: str,
         endpoint: str,
-        request: Callable[[list[Asked]], Given],
+        request: Callable[[list[Asked], Passage], Given],
         keep: Callable[[sa.Connection, Sequence[tuple[Batch, Given]]], list[Answer]],
         settle: Callable[[Collection[Answer]], None] = lambda answers: None,
     ) -> None:
@@ -135,11 +164,13 @@ class PaidCalls(Generic[Given]):
         self._width = getattr(payer.providers.workspace.settings, provider).at_once
         self._flight: InFlight[Batch, Given] = InFlight(
             self._width,
-            partial(payer.providers.turn, endpoint, durable=True),
-            self._start,
-            self._land,
-            self._settle_all,
-            payer.providers.pause,
+            self._providers.ready(endpoint, self._width),
+            self._providers.time.monotonic,
+            transaction=partial(self._providers.turn, endpoint, durable=True),
+            start=self._start,
+            land=self._land,
+            settle=self._settle_all,
+            pause=self._providers.pause,
         )
         self._setbacks, self._landed, self._told = 0, 0, 0
         self._kept: list[Answer] = []
@@ -164,7 +195,7 @@ class PaidCalls(Generic[Given]):
 
     def _start(
         self, connection: sa.Connection, batches: list[Batch]
-    ) -> list[tuple[Batch, Callable[[], Given]]] | Later:
+    ) -> list[tuple[Batch, Callable[[Passage], Given]]] | Later:
         """The intents to pay, and the requests."""
         begun: list[Batch] = []
         refusal = None
@@ -172,18 +203,27 @@ class PaidCalls(Generic[Given]):
         if not isinstance(taken, int):
             return Later(taken)
         self._served = self._leave_out_known(connection, batches[:taken])
+        most = float(self._payer.wanted.max_credits)
+        left = provider_calls.credits_left(connection, self._payer.campaign, most)
         for batch in batches[:taken]:
-            refusal = self._begin(connection, batch)
+            refusal = self._begin(connection, batch, left)
             if refusal is not None:
                 break
+            left -= len(batch.people) if batch.call else 0
             begun.append(batch)
         if refusal is not None and not begun and not self._flight.idle:
             return Later()  # the budget is asked again when all outcomes are known
         self._flight.queue.extendleft(reversed(batches[len(begun) :]))
         if refusal is not None and not begun:
             self._spend_the_rest(refusal)
-        asked = [(batch, list(batch.people.values())) for batch in begun if batch.call]
-        return [(batch, partial(self._request, people)) for batch, people in asked]
+        asked = [batch for batch in begun if batch.call]
+        self._payer.departures.begin([batch.call for batch in asked])
+        return [
+            (batch, partial(self._send, batch.call, list(batch.people.values()))) for batch in asked
+        ]
+
+    def _send(self, call: int, people: list[Asked], passage: Passage) -> Given:
+        return self._request(people, _NotedPassage(passage, self._payer.departures, call))
 
     def _spend_the_rest(self, refusal: NoCredits) -> None:
         """The budget is spent to its last credit."""
@@ -213,7 +253,7 @@ class PaidCalls(Generic[Given]):
             batch.people = {p: a for p, a in batch.people.items() if p in rest and p not in busy}
         return served
 
-    def _begin(self, connection: sa.Connection, batch: Batch) -> NoCredits | None:
+    def _begin(self, connection: sa.Connection, batch: Batch, left: float) -> NoCredits | None:
         """The intent to pay, unless there are no credits; its call, unless it was paid before."""
         batch.call = 0
         if not batch.people:
@@ -231,6 +271,7 @@ class PaidCalls(Generic[Given]):
             credits_at_most=float(len(batch.people)),
             max_credits=float(payer.wanted.max_credits),
             now=self._providers.time.now(),
+            left=left,
         )
         if isinstance(begun, NoCredits):
             return begun
@@ -251,6 +292,12 @@ class PaidCalls(Generic[Given]):
     def _land(
         self, connection: sa.Connection, landed: list[tuple[Batch, Given | AicmoError]]
     ) -> None:
+        kept_back = [batch for batch, given in landed if isinstance(given, NotSent)]
+        self._providers.give_back(connection, self._endpoint, len(kept_back))
+        for batch in reversed(kept_back):
+            self._payer.finish(connection, batch.call, "refused", "never sent", credits=0.0)
+            self._flight.queue.appendleft(batch)
+        landed = [(batch, given) for batch, given in landed if not isinstance(given, NotSent)]
         answered = [(b, given) for b, given in landed if not isinstance(given, AicmoError)]
         if answered:
             self._setbacks = 0

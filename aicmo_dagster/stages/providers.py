@@ -21,6 +21,7 @@ from aicmo_dagster.sources import apollo, dropcontact
 from aicmo_dagster.sources.apollo import Apollo
 from aicmo_dagster.sources.dropcontact import Dropcontact
 from aicmo_dagster.sources.http import Http, RateLimited
+from aicmo_dagster.sources.passages import NotSent, Passage
 from aicmo_dagster.sources.people import Limits
 from aicmo_dagster.stages.in_flight import InFlight, Later
 from aicmo_dagster.stages.workspace import Workspace
@@ -104,6 +105,20 @@ class Providers:
         assert until is not None
         return until
 
+    def give_back(self, connection: sa.Connection, endpoint: str, count: int) -> None:
+        """So many requests that `take` counted have never left."""
+        if count:
+            hashed, now = self.key_hash(endpoint), self.time.now()
+            rate_windows.give_back(connection, endpoint, hashed, count=count, now=now)
+
+    def ready(self, endpoint: str, width: int) -> int:
+        """How many requests to `endpoint` may stand ready, counted, beside `width` under way.
+
+        None where a window is so short that it matters when one leaves.
+        """
+        shortest = min(window.length for window in _ASSUMED[endpoint].values())
+        return 2 * width if shortest >= LENGTHS["minute"] else 0
+
     def pause(self, until: datetime) -> None:
         """It is `until`.
 
@@ -179,7 +194,7 @@ def free_requests(
     providers: Providers,
     endpoint: str,
     width: int,
-    request: Callable[[Item], Callable[[], Given]],
+    request: Callable[[Item], Callable[[Passage], Given]],
     land: Callable[[sa.Connection, Item, Given | AicmoError], None],
     settle: Callable[[], None] = lambda: None,
 ) -> InFlight[Item, Given]:
@@ -191,7 +206,7 @@ def free_requests(
 
     def start(
         connection: sa.Connection, items: list[Item]
-    ) -> list[tuple[Item, Callable[[], Given]]] | Later:
+    ) -> list[tuple[Item, Callable[[Passage], Given]]] | Later:
         taken = providers.take(connection, endpoint, len(items))
         if not isinstance(taken, int):
             return Later(taken)
@@ -199,12 +214,24 @@ def free_requests(
         return [(item, request(item)) for item in items[:taken]]
 
     def land_each(connection: sa.Connection, landed: list[tuple[Item, Given | AicmoError]]) -> None:
+        kept_back = [item for item, given in landed if isinstance(given, NotSent)]
+        providers.give_back(connection, endpoint, len(kept_back))
+        flight.queue.extendleft(reversed(kept_back))
         for item, given in landed:
-            providers.heed(connection, endpoint, given)
-            land(connection, item, given)
+            if not isinstance(given, NotSent):
+                providers.heed(connection, endpoint, given)
+                land(connection, item, given)
 
-    transaction = partial(providers.turn, endpoint)
-    flight = InFlight(width, transaction, start, land_each, settle, providers.pause)
+    flight = InFlight(
+        width,
+        providers.ready(endpoint, width),
+        providers.time.monotonic,
+        transaction=partial(providers.turn, endpoint),
+        start=start,
+        land=land_each,
+        settle=settle,
+        pause=providers.pause,
+    )
     return flight
 
 

@@ -15,10 +15,9 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from aicmo_dagster.domain.campaigns import Campaign, Sequence
-from aicmo_dagster.domain.conditions import columns_asked
 from aicmo_dagster.domain.facts import one_array
-from aicmo_dagster.domain.routing import Routed, Standing, route
-from aicmo_dagster.domain.tokens import address_key
+from aicmo_dagster.domain.routing import Routed, Standing, columns_needed, route
+from aicmo_dagster.domain.tokens import address_keys
 from aicmo_dagster.stages.qualify import leads_with_scores
 from aicmo_dagster.stages.report import Report, counted, counted_decisions
 from aicmo_dagster.stages.workspace import Workspace
@@ -121,13 +120,6 @@ def _among(lead_ids: pd.Series, *others: pd.Series) -> npt.NDArray[np.bool_]:
     return np.asarray(held.to_numpy(zero_copy_only=False), bool)
 
 
-def _asked(campaign: Campaign) -> set[str]:
-    """The columns of raw leads that routing and its blocks look at."""
-    routes = campaign.routing.sequences
-    conditions = [c for route in routes for c in (route.when, *route.prefer) if c is not None]
-    return {"email", "domain"} | columns_asked(conditions)
-
-
 def _ended(connection: sa.Connection, key: str) -> frozenset[str]:
     known = enrolled(connection, key)
     return frozenset(known["lead_id"][~known["active"]])
@@ -166,7 +158,7 @@ class _Run:
         """Routes until nobody who is to enter a sequence was taken by another run meanwhile."""
         qualified = read_frame(self.connection, "qualified_leads", self.key, ["lead_id"])
         campaign, ids = self.stored.campaign, qualified["lead_id"]
-        leads = leads_with_scores(self.connection, self.key, _asked(campaign))
+        leads = leads_with_scores(self.connection, self.key, columns_needed(campaign))
         pool = read_pool(
             self.workspace, self.connection, campaign, leads, ids, self.now, take_back_plans
         )
@@ -176,7 +168,7 @@ class _Run:
                 pool.leads, pool.routed, campaign, standing, version=version, now=self.now
             )
             entering = routed.leads[~_among(routed.leads["lead_id"], pool.routed["lead_id"])]
-            taken = self._enrol(entering)
+            taken = self._enrol(entering, pool.leads)
             if not taken:
                 self._enrol_again(routed)
                 return pool, routed
@@ -188,8 +180,11 @@ class _Run:
         withdraw_enrolments(self.connection, self.key, routed.moved)
         self._enrol(routed.leads[routed.leads["lead_id"].isin(routed.moved)])
 
-    def _enrol(self, routed: pd.DataFrame) -> set[str]:
-        """Enrols the leads of a `RoutedLeads` frame; tells whose person is in another sequence."""
+    def _enrol(self, routed: pd.DataFrame, known: pd.DataFrame | None = None) -> set[str]:
+        """Enrols the leads of a `RoutedLeads` frame; tells whose person is in another sequence.
+
+        Where `known` is given, they are among its leads, and it says their addresses.
+        """
         if routed.empty:
             return set()
         ends = {
@@ -197,24 +192,26 @@ class _Run:
             for version in routed["campaign_version"].unique().tolist()
             for name, sequence in self._sequences(version).items()
         }
-        sequences, versions = (routed[n].tolist() for n in ("sequence", "campaign_version"))
-        followed = zip(sequences, versions, strict=True)
-        last = pd.Series([ends[pair] for pair in followed], routed.index, TEXT)
+        # Not the columns' own lists, for which pandas makes a scalar of each value first.
+        followed = (one_array(routed[n]).to_pylist() for n in ("sequence", "campaign_version"))
+        last = pd.Series([ends[pair] for pair in zip(*followed, strict=True)], routed.index, TEXT)
         leads = pd.DataFrame({"lead_id": routed["lead_id"], "last_step": last})
-        return enrol(self.connection, self.key, leads.assign(person=self._persons(leads)), self.now)
+        leads = leads.assign(person=self._persons(leads, known))
+        return enrol(self.connection, self.key, leads, self.now)
 
     def _sequences(self, version: int) -> dict[str, Sequence]:
         return load_campaign(self.connection, self.key, version).campaign.sequences
 
-    def _persons(self, leads: pd.DataFrame) -> pd.Series:
+    def _persons(self, leads: pd.DataFrame, known: pd.DataFrame | None) -> pd.Series:
         """Who each lead is, in all campaigns; missing where a person may be in several."""
         if self.stored.campaign.routing.overlap.active_elsewhere == "allow":
             return pd.Series(pd.NA, leads.index, TEXT)
-        raw = read_frame(self.connection, "raw_leads", self.key, ["lead_id", "email"])
+        raw = known
+        if raw is None:
+            raw = read_frame(self.connection, "raw_leads", self.key, ["lead_id", "email"])
         at = pc.index_in(one_array(leads["lead_id"]), value_set=one_array(raw["lead_id"]))
         emails = one_array(raw["email"]).take(at).to_pylist()
-        secret_key = self.workspace.settings.secret_key()
-        persons = [None if email is None else address_key(secret_key, email) for email in emails]
+        persons = address_keys(self.workspace.settings.secret_key(), emails)
         return pd.Series(persons, leads.index, TEXT)
 
 

@@ -3,16 +3,14 @@
 Counts only; nothing that names a lead. Not here: the other stages' claims (`claims`).
 """
 
-import pyarrow.compute as pc
 import sqlalchemy as sa
 
-from aicmo_dagster.domain.facts import one_array
-from aicmo_dagster.domain.rehearsal import fairness
+from aicmo_dagster.domain.rehearsal import fairness_of
 from aicmo_dagster.domain.tokens import address_key, domain_key
 from aicmo_dagster.stages.claims import Finding
 from aicmo_dagster.stages.workspace import Workspace
-from aicmo_dagster.store.enrolments import active_by_sequence
-from aicmo_dagster.store.frames import read_frame
+from aicmo_dagster.store.enrolments import active_by_sequence, with_other_mail
+from aicmo_dagster.store.frames import count_by, read_frame
 from aicmo_dagster.store.suppressions import any_suppressed, suppressed_since
 
 
@@ -41,19 +39,14 @@ def nobody_suppressed_is_routed(workspace: Workspace, key: str) -> Finding:
 def each_routed_lead_has_one_sequence(workspace: Workspace, key: str) -> Finding:
     """The sequence of each routed lead is in the document it follows, and all its mail is of it."""
     with workspace.database.read() as connection:
-        columns = ["lead_id", "sequence", "campaign_version"]
-        routed = read_frame(connection, "routed_leads", key, columns)
-        sends = read_frame(connection, "nurture_sends", key, ["lead_id", "sequence"])
+        followed = count_by(connection, "routed_leads", key, "sequence", "campaign_version")
+        strays = with_other_mail(connection, key)
     known = {
         (name, version)
-        for version in routed["campaign_version"].unique().tolist()
+        for version in {version for _, version in followed}
         for name in workspace.campaign(key, version).campaign.sequences
     }
-    followed = routed[columns[1:]].value_counts()
-    unknown = int(sum(count for pair, count in followed.items() if pair not in known))
-    at = pc.index_in(one_array(sends["lead_id"]), value_set=one_array(routed["lead_id"]))
-    other = pc.not_equal(one_array(routed["sequence"]).take(at), one_array(sends["sequence"]))
-    strays = pc.count_distinct(one_array(sends["lead_id"]).filter(other)).as_py()
+    unknown = sum(count for pair, count in followed.items() if pair not in known)
     text = f"{unknown} leads are in no known sequence, {strays} have mail of another one"
     return Finding(unknown + strays == 0, text, {"unknown": unknown, "strays": strays})
 
@@ -61,7 +54,8 @@ def each_routed_lead_has_one_sequence(workspace: Workspace, key: str) -> Finding
 def shares_are_fair(workspace: Workspace, key: str) -> Finding:
     """Among the same sequences, each had its share of the turns to within one."""
     with workspace.database.read() as connection:
-        turns = fairness(read_frame(connection, "routed_leads", key, ["among", "sequence"]))
+        had = count_by(connection, "routed_leads", key, "among", "sequence")
+    turns = fairness_of({pair: count for pair, count in had.items() if pair[0] is not None})
     off = (turns["had"] - turns["due"]).abs()
     worst = float(off.max()) if len(off) else 0.0
     text = f"a sequence is {worst:.2f} turns off its share; leads were merged, moved or erased"

@@ -22,6 +22,7 @@ from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.sources.apollo import LARGEST_PAGE, SearchPage
 from aicmo_dagster.sources.csv_files import Harvested
 from aicmo_dagster.sources.http import RateLimited
+from aicmo_dagster.sources.passages import Passage
 from aicmo_dagster.stages.in_flight import InFlight
 from aicmo_dagster.stages.providers import Providers, free_requests, key_of
 from aicmo_dagster.store.search_pages import (
@@ -177,7 +178,7 @@ class _Search:
         if self._error is not None:
             raise self._error
 
-    def _request(self, page: int) -> Callable[[], SearchPage]:
+    def _request(self, page: int) -> Callable[[Passage], SearchPage]:
         apollo = self.providers.apollo
         assert apollo is not None
         return partial(apollo.search, self.source.search, page, LARGEST_PAGE)

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from aicmo_dagster.domain.nurture.lifecycle import SKIPPED
 from aicmo_dagster.domain.nurture.planning import DEADLINE, NEEDED
-from aicmo_dagster.store.database import fetch_frame, put_row, staged, written_out
+from aicmo_dagster.store.database import fetch_frame, note_growth, put_row, staged, written_out
 from aicmo_dagster.store.pauses import Shift, shifts
 from aicmo_dagster.store.responses import (
     CLICKED,
@@ -72,7 +72,9 @@ def enter(connection: sa.Connection, campaign: str, now: datetime) -> int:
         ~sa.exists().where(known.c.campaign == campaign, known.c.lead_id == _ROUTED.lead_id),
     )
     names = ["campaign", "lead_id", "position", "state", "look_at", "changed_at"]
-    return connection.execute(agenda.insert().from_select(names, fresh)).rowcount
+    entered = connection.execute(agenda.insert().from_select(names, fresh)).rowcount
+    note_growth(connection, agenda, entered)
+    return entered
 
 
 def follow(connection: sa.Connection, campaign: str, now: datetime) -> Counter[str]:
@@ -132,21 +134,26 @@ def leads_to_look_at(connection: sa.Connection, campaign: str, now: datetime) ->
     since its last send and nobody knows yet whether that was a person. A pause after which
     follow-ups were moved does not count as waiting: `sent_at` is later by it.
     """
-    last = _last_sends(campaign, now)
+    last = nurture_sends.alias("last")
     routed, raw = FRAME_TABLES["routed_leads"], FRAME_TABLES["raw_leads"]
     told = (
         agenda.join(
             routed, (_ROUTED.campaign == _AGENDA.campaign) & (_ROUTED.lead_id == _AGENDA.lead_id)
         )
         .outerjoin(raw, (_RAW.campaign == _AGENDA.campaign) & (_RAW.lead_id == _AGENDA.lead_id))
-        .outerjoin(last, (last.c.lead_id == _AGENDA.lead_id) & (last.c.number == 1))
+        .outerjoin(
+            last,
+            (last.c.campaign == _AGENDA.campaign)
+            & (last.c.lead_id == _AGENDA.lead_id)
+            & (last.c.step == _last_step()),
+        )
     )
     query = (
         sa.select(
             *(_ROUTED[name] for name in NEEDED[:4]),
             *(_RAW[name] for name in NEEDED[4:8]),
             last.c.step,
-            last.c.at.label("sent_at"),
+            _done_at(last.c).label("sent_at"),
             _AGENDA.not_before,
         )
         .select_from(told)
@@ -235,25 +242,30 @@ def _to_look_at(campaign: str, now: datetime) -> tuple[sa.ColumnElement[bool], .
     )
 
 
-def _last_sends(campaign: str, now: datetime) -> sa.Subquery:
-    """lead_id, step and `at` of the sends of those to look at; `number` 1 is a lead's last."""
-    at = sa.func.coalesce(_SENDS.sent_at, _SENDS.followed_at, type_=_SENDS.sent_at.type)
-    done = (_SENDS.state == "accepted") | (
-        (_SENDS.state == "cancelled") & (_SENDS.reason == SKIPPED)
-    )
-    number = sa.func.row_number().over(
-        partition_by=_SENDS.lead_id, order_by=(at.desc(), _SENDS.due_at.desc())
-    )
+def _last_step() -> sa.ScalarSelect[Any]:
+    """The step of an agenda entry's last send that was done.
+
+    Asked lead by lead, by the key: PostgreSQL would go through the sends of all leads for each of
+    them, where it takes a campaign that was just made for one of few leads.
+    """
+    done = nurture_sends.alias("done").c
     return (
-        sa.select(_SENDS.lead_id, _SENDS.step, at.label("at"), number.label("number"))
-        .join_from(
-            agenda,
-            nurture_sends,
-            (_SENDS.campaign == _AGENDA.campaign) & (_SENDS.lead_id == _AGENDA.lead_id),
+        sa.select(done.step)
+        .where(
+            done.campaign == _AGENDA.campaign,
+            done.lead_id == _AGENDA.lead_id,
+            (done.state == "accepted") | ((done.state == "cancelled") & (done.reason == SKIPPED)),
         )
-        .where(*_to_look_at(campaign, now), done)
-        .subquery("last")
+        .order_by(_done_at(done).desc(), done.due_at.desc())
+        .limit(1)
+        .correlate(agenda)
+        .scalar_subquery()
     )
+
+
+def _done_at(sends: Any) -> sa.Function[Any]:
+    """When a send was sent or, having been skipped, was taken note of."""
+    return sa.func.coalesce(sends.sent_at, sends.followed_at, type_=sends.sent_at.type)
 
 
 def _engagement(

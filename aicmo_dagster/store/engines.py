@@ -5,6 +5,7 @@ Not here: transactions and bulk loads (`database`), or what the database holds (
 
 import os
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,14 +62,14 @@ def make_engine(url: str, limits: DatabaseLimits = USUAL_LIMITS) -> sa.Engine:
 
     Args:
         url: Where the database is.
-        limits: What this process may ask of PostgreSQL.
+        limits: What this process may ask of it.
 
     Raises:
         AicmoError: If AICMO does not know such an engine, or the folder cannot be written.
     """
     parsed = _parsed(url)
     if parsed.get_backend_name() == "sqlite":
-        return _sqlite(parsed)
+        return _sqlite(parsed, limits.cache_kib)
     if parsed.get_backend_name() == "postgresql":
         return _postgresql(parsed, limits)
     raise AicmoError(f"{_VARIABLE}: {parsed.get_backend_name()} is not known here; use {_SHAPES}")
@@ -150,7 +151,7 @@ def _session(limits: DatabaseLimits) -> dict[str, Any]:
     }
 
 
-def _sqlite(url: sa.URL) -> sa.Engine:
+def _sqlite(url: sa.URL, cache_kib: int) -> sa.Engine:
     if not url.database or url.database == ":memory:":
         raise AicmoError(f"{_VARIABLE} names no file; use sqlite:///PATH")
     folder = Path(url.database).absolute().parent
@@ -164,18 +165,18 @@ def _sqlite(url: sa.URL) -> sa.Engine:
         connect_args={"timeout": BUSY_SECONDS},
         hide_parameters=True,
     )
-    sa.event.listen(engine, "connect", _prepare_sqlite)
+    sa.event.listen(engine, "connect", partial(_prepare_sqlite, cache_kib))
     sa.event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
-def _prepare_sqlite(connection: Any, _record: object) -> None:
+def _prepare_sqlite(cache_kib: int, connection: Any, _record: object) -> None:
     # The driver's own BEGIN comes late and not before reads; _begin_sqlite takes over.
     connection.isolation_level = None
     _use_wal(connection)
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA cache_size = -65536")  # 64 MB, so that bulk loads do not spill
+    connection.execute(f"PRAGMA cache_size = -{cache_kib}")
 
 
 def _use_wal(connection: Any) -> None:

@@ -72,6 +72,19 @@ def active_by_sequence(connection: sa.Connection, campaign: str) -> dict[str, in
     return dict(connection.execute(query).all())
 
 
+def with_other_mail(connection: sa.Connection, campaign: str) -> int:
+    """How many routed leads of the campaign have a send of a sequence that is not theirs."""
+    routed = FRAME_TABLES["routed_leads"].c
+    theirs = (routed.campaign == _SENDS.campaign) & (routed.lead_id == _SENDS.lead_id)
+    query = (
+        sa.select(sa.func.count(sa.distinct(_SENDS.lead_id)))
+        .select_from(nurture_sends)
+        .join(FRAME_TABLES["routed_leads"], theirs)
+        .where(_SENDS.campaign == campaign, _SENDS.sequence != routed.sequence)
+    )
+    return connection.execute(query).scalar_one()
+
+
 def is_active() -> sa.ColumnElement[bool]:
     """Whether the sequence of a row of `enrolments` has not ended, noted there or not yet.
 

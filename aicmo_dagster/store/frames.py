@@ -5,6 +5,7 @@ Not here: what a valid frame is (`domain.schemas`), or the ledger's single sends
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import pandas as pd
 import sqlalchemy as sa
@@ -173,6 +174,16 @@ def count_rows(connection: sa.Connection, stage: str, campaign: str, **holding: 
     alike = (table.c[name] == value for name, value in holding.items())
     statement = sa.select(sa.func.count()).where(table.c.campaign == campaign, *alike)
     return connection.execute(statement).scalar_one()
+
+
+def count_by(
+    connection: sa.Connection, stage: str, campaign: str, *names: str
+) -> dict[tuple[Any, ...], int]:
+    """What the columns `names` of `stage` hold together, to how many rows of the campaign do."""
+    held = [_TABLES[stage].c[name] for name in names]
+    statement = sa.select(*held, sa.func.count()).where(_TABLES[stage].c.campaign == campaign)
+    rows = connection.execute(statement.group_by(*held))
+    return {tuple(values): count for *values, count in rows}
 
 
 def _require_valid(stage: str, campaign: str, frame: pd.DataFrame) -> None:

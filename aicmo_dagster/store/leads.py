@@ -18,13 +18,29 @@ _RAW = FRAME_TABLES["raw_leads"]
 
 
 def read_leads(
-    connection: sa.Connection, campaign: str, lead_ids: Collection[str]
+    connection: sa.Connection,
+    campaign: str,
+    lead_ids: Collection[str],
+    fields: Collection[str] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Each lead's fields by name, `custom` as a mapping."""
-    query = sa.select(_RAW).where(_RAW.c.campaign == campaign, _RAW.c.lead_id.in_(lead_ids))
-    names = _RAW.columns.keys()
-    rows = (dict(zip(names, row, strict=True)) for row in connection.execute(query))
-    return {row["lead_id"]: row | {"custom": json.loads(row["custom"])} for row in rows}
+    """Each lead's fields by name, `custom` as a mapping.
+
+    Args:
+        connection: A transaction.
+        campaign: The campaign's key.
+        lead_ids: Whose.
+        fields: Those that are wanted; what is no field is left out. All, if not given.
+    """
+    every = [column.name for column in _RAW.columns]
+    names = [name for name in every if fields is None or name in fields]
+    query = sa.select(_RAW.c.lead_id, *(_RAW.c[name] for name in names)).where(
+        _RAW.c.campaign == campaign, _RAW.c.lead_id.in_(lead_ids)
+    )
+    leads = {row[0]: dict(zip(names, row[1:], strict=True)) for row in connection.execute(query)}
+    if "custom" in names:
+        for lead in leads.values():
+            lead["custom"] = json.loads(lead["custom"])
+    return leads
 
 
 def read_lead_rows(

@@ -49,6 +49,20 @@ STOPPING_EVENTS = {
 
 _SENDS = nurture_sends.c
 _LEADS = FRAME_TABLES["raw_leads"].c
+_STOPS = (
+    sa.exists()
+    .where(handoffs.c.campaign == _SENDS.campaign, handoffs.c.lead_id == _SENDS.lead_id)
+    .label("is_handed"),
+    sa.select(sa.func.min(events.c.kind))
+    .where(
+        events.c.campaign == _SENDS.campaign,
+        events.c.lead_id == _SENDS.lead_id,
+        written_out(events.c.kind, sorted(STOPPING_EVENTS)),
+    )
+    .scalar_subquery()
+    .label("stop"),
+)
+"""What has become of a send's lead that forbids sending."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +180,7 @@ def claim(
     allowed = read_allowance(connection, campaign, domains, now)
     if reached := allowed.reached():
         return Claim(passed_over=Counter({reached: _due_count(connection, key, now)}))
-    stopped = _stopped(connection, key, candidates, secret_key)
+    stopped = _stopped(connection, candidates, secret_key)
     stopped |= dict.fromkeys(overridden.get("reject", ()), "rejected by an override")
     claimed = Claim()
     changes = []
@@ -257,6 +271,7 @@ def _due_query(campaign: str, now: datetime) -> sa.Select:
         sa.select(
             *(_SENDS[name] for name in names),
             *(_LEADS[name] for name in ("email", "timezone", "country", "city")),
+            *_STOPS,
         )
         .join_from(
             nurture_sends,
@@ -287,10 +302,9 @@ def in_states(campaign: str, states: tuple[str, ...]) -> tuple[sa.ColumnElement[
 
 
 def _stopped(
-    connection: sa.Connection, campaign: str, candidates: Sequence[sa.Row], secret_key: bytes
+    connection: sa.Connection, candidates: Sequence[sa.Row], secret_key: bytes
 ) -> dict[str, str]:
     """Leads that must not be written to any more, each with its reason."""
-    leads = [row.lead_id for row in candidates]
     reasons: dict[str, str] = {}
     if any_suppressed(connection):
         keys = {
@@ -302,16 +316,9 @@ def _stopped(
         }
         hit = suppressed(connection, [key for pair in keys.values() for key in pair])
         reasons |= {lead: "suppressed" for lead, pair in keys.items() if hit.intersection(pair)}
-    handed = sa.select(handoffs.c.lead_id).where(
-        handoffs.c.campaign == campaign, handoffs.c.lead_id.in_(leads)
-    )
-    reasons |= dict.fromkeys(connection.scalars(handed), "handed to sales")
-    told = sa.select(events.c.lead_id, events.c.kind).where(
-        events.c.campaign == campaign,
-        events.c.lead_id.in_(leads),
-        events.c.kind.in_(STOPPING_EVENTS),
-    )
-    return reasons | {lead: STOPPING_EVENTS[kind] for lead, kind in connection.execute(told)}
+    handed = [row.lead_id for row in candidates if row.is_handed]
+    told = {row.lead_id: STOPPING_EVENTS[row.stop] for row in candidates if row.stop}
+    return reasons | dict.fromkeys(handed, "handed to sales") | told
 
 
 def _judge(

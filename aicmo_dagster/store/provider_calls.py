@@ -119,6 +119,7 @@ def begin_call(
     credits_at_most: float,
     max_credits: float,
     now: datetime,
+    left: float | None = None,
 ) -> int | NoCredits | None:
     """The id of the call, begun now; commit durably before the request leaves.
 
@@ -136,9 +137,10 @@ def begin_call(
         credits_at_most: What the call may cost.
         max_credits: What the campaign may spend over all calls.
         now: When.
+        left: What `credits_left` gave in this transaction, less what calls begun since may cost.
     """
-    take_turn(connection, f"credits of {campaign}")
-    left = max_credits - credits_spent(connection, campaign)
+    if left is None:
+        left = credits_left(connection, campaign, max_credits)
     is_too_dear = credits_at_most > 0 and credits_at_most > left + _TOLERANCE
     values = {
         **{"campaign": campaign, "provider": provider, "operation": operation, "key": key},
@@ -270,6 +272,12 @@ def asked_elsewhere(
 def credits_spent(connection: sa.Connection, campaign: str) -> float:
     """What the campaign's calls cost; those whose outcome is not known count as their ceiling."""
     return connection.scalar(_SPENT, {"of_campaign": campaign}) or 0.0
+
+
+def credits_left(connection: sa.Connection, campaign: str, max_credits: float) -> float:
+    """What the campaign may still spend; nobody else spends it before the transaction has ended."""
+    take_turn(connection, f"credits of {campaign}")
+    return max_credits - credits_spent(connection, campaign)
 
 
 def spending(connection: sa.Connection, campaign: str) -> dict[str, Spending]:

@@ -136,6 +136,18 @@ def take(
     return None
 
 
+def give_back(
+    connection: sa.Connection, provider: str, key_hash: str, *, count: int, now: datetime
+) -> None:
+    """So many requests that were counted have never left; other arguments are as for `take`.
+
+    Those that would stop counting first are taken to be they, so that never too few count.
+    """
+    await_turn(connection, provider, key_hash)
+    rows = [row for row in _rows(connection, provider, key_hash) if row.limit is not None]
+    _store(connection, [(row, {"taken": _without(row, count, now)}) for row in rows])
+
+
 def _add(
     connection: sa.Connection, provider: str, key_hash: str, name: str, window: Window
 ) -> None:
@@ -217,5 +229,17 @@ def _with_take(row: sa.Row, cost: int, now: datetime) -> str:
     counted = dict(_own(row, now))
     until = end_of_part + length + min(_UNDERWAY, length / 30)
     counted[until] = counted.get(until, 0) + cost
+    return _written(counted)
+
+
+def _without(row: sa.Row, count: int, now: datetime) -> str:
+    counted = {}
+    for until, taken in sorted(_own(row, now)):
+        counted[until] = max(0, taken - count)
+        count = max(0, count - taken)
+    return _written({until: taken for until, taken in counted.items() if taken})
+
+
+def _written(counted: Mapping[datetime, int]) -> str:
     microsecond = timedelta(microseconds=1)  # as a number, which is faster than text
     return json.dumps([[(until - _EPOCH) // microsecond, n] for until, n in counted.items()])

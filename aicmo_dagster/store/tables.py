@@ -143,6 +143,7 @@ sa.Index(
     nurture_sends.c.campaign,
     nurture_sends.c.priority,
     nurture_sends.c.due_at,
+    nurture_sends.c.lead_id,
     sqlite_where=nurture_sends.c.state.in_(("planned", "deferred")),
     postgresql_where=nurture_sends.c.state.in_(("planned", "deferred")),
 )

@@ -127,6 +127,20 @@ def take_tick(connection: sa.Connection, tick: Tick, now: datetime) -> bool:
     )
 
 
+def take_over(connection: sa.Connection, found: OpenTick, run_key: str, now: datetime) -> bool:
+    """The claimed ticks of the run of `found` have one under `run_key`; tells whether by us.
+
+    Args:
+        connection: From `Database.write`.
+        found: As somebody who may be slower than others saw it.
+        run_key: The key of the run that is going to do them.
+        now: When.
+    """
+    unchanged = (_TICKS.run_key == found.run_key, _TICKS.claimed_at == found.claimed_at)
+    statement = sa.update(ticks).where(*unchanged, _TICKS.state == CLAIMED)
+    return connection.execute(statement.values(run_key=run_key, claimed_at=now)).rowcount > 0
+
+
 def open_ticks(connection: sa.Connection) -> list[OpenTick]:
     """Every claimed tick that is not finished, oldest first."""
     query = sa.select(ticks).where(_TICKS.state == CLAIMED).order_by(_TICKS.due_at, _TICKS.campaign)

@@ -242,6 +242,21 @@ def test_a_run_tells_its_stages_and_why_it_failed(rest: Rest, dagster: StandIn) 
     assert rest.ask("operator", "POST", f"/runs/{run_id}/cancel").status_code == 409
 
 
+def test_whoever_cancels_what_is_being_cancelled_changes_nothing(
+    rest: Rest, dagster: StandIn
+) -> None:
+    run_id = dagster.add("full_pipeline_job", {"dagster/partition": "spring"})
+    run = dagster.instance.get_run_by_id(run_id)
+    assert run
+    dagster.instance.report_run_canceling(run)
+
+    answer = rest.ask("operator", "POST", f"/runs/{run_id}/cancel")
+
+    assert (answer.status_code, answer.json()["state"]) == (202, "canceling")
+    with rest.workspace.database.read() as connection:
+        assert not any(change.action == "run.cancel" for change in list_changes(connection, 50))
+
+
 def test_a_run_of_another_campaign_is_no_run_to_a_limited_token(
     rest: Rest, dagster: StandIn
 ) -> None:

@@ -1,5 +1,6 @@
 """Webhooks over HTTP: who is told of what, and what could not be delivered."""
 
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from operator import add
@@ -10,11 +11,16 @@ import httpx
 from aicmo_dagster.domain.tokens import subscription_secret
 from aicmo_dagster.stages.webhooks import deliver_webhooks
 from aicmo_dagster.store.audit import list_changes
-from aicmo_dagster.store.webhooks import Occurrence, announce
+from aicmo_dagster.store.webhooks import (
+    Occurrence,
+    announce,
+    change_webhook,
+    find_webhook,
+)
 from aicmo_dagster_tests.api.rest import Rest
 from aicmo_dagster_tests.samples import NOON, SECRET
 
-WANTED = {"url": "http://127.0.0.1:9/x", "events": ["run.failed"], "campaigns": ["spring"]}
+WANTED = {"url": "https://crm.acme.example/x", "events": ["run.failed"], "campaigns": ["spring"]}
 
 
 def create(rest: Rest, who: str = "admin", **changes: Any) -> httpx.Response:
@@ -52,6 +58,10 @@ def test_a_webhook_is_made_changed_and_removed(rest: Rest) -> None:
 
 def test_what_was_given_up_is_listed_in_pages_and_sent_again(rest: Rest) -> None:
     hook = create(rest).json()["id"]
+    with rest.workspace.database.write() as connection:
+        known = find_webhook(connection, hook)
+        assert known is not None
+        change_webhook(connection, replace(known, url="http://127.0.0.1:9/x"))
     announced(rest, "r1", "r2", "r3")
     deliver_webhooks(rest.workspace, lambda: NOON)  # nobody listens there
     path = f"/webhooks/{hook}/deliveries"
@@ -92,3 +102,22 @@ def test_what_is_wrong_is_refused(rest: Rest) -> None:
         {"more": 1},
     ):
         assert create(rest, **changes).status_code == 422, changes
+
+
+def test_no_webhook_names_a_private_address_except_to_be_disabled(rest: Rest) -> None:
+    refused = create(rest, url="http://169.254.169.254/latest")
+    assert refused.status_code == 422
+    assert refused.headers["Content-Type"] == "application/problem+json"
+    (fault,) = refused.json()["errors"]
+    assert fault["pointer"] == "body.url"
+    assert "AICMO_ALLOW_PRIVATE_URLS" in fault["detail"]
+
+    path = f"/webhooks/{create(rest).json()['id']}"
+    inside = WANTED | {"url": "http://[::1]:8080/"}
+    assert rest.ask("admin", "PUT", path, json=inside).status_code == 422
+    with rest.workspace.database.write() as connection:  # one of before that was refused
+        known = find_webhook(connection, path.rpartition("/")[2])
+        assert known is not None
+        change_webhook(connection, replace(known, url=inside["url"]))
+    assert rest.ask("admin", "PUT", path, json=inside).status_code == 422
+    assert rest.ask("admin", "PUT", path, json=inside | {"state": "disabled"}).status_code == 200

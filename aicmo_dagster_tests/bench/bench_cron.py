@@ -6,7 +6,7 @@ Dagster job of five trivial assets, through the same queue, with a system of its
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -54,14 +54,28 @@ class Tick:
 
 def run(scratch: Path) -> Iterator[Measured]:
     """On each engine an idle minute, a tick of nurtures, one of harvests, and plain runs."""
+    for part in PARTS.values():
+        yield from part(scratch)
+
+
+def _on_sqlite(scratch: Path) -> Iterator[Measured]:
     plain = plain_cost(_made(scratch / "plain"), None)
     prepare(_made(scratch / "sqlite"), None)
     yield from ticks_of("SQLite", scratch / "sqlite", None, plain)
+
+
+def _on_postgresql(scratch: Path) -> Iterator[Measured]:
     with postgresql() as server:
         plain = plain_cost(_made(scratch / "plain 2"), stores_on(server, "plain"))
         stores = stores_on(server, "cron")
         prepare(_made(scratch / "postgresql"), stores)
         yield from ticks_of("PostgreSQL", scratch / "postgresql", stores, plain)
+
+
+PARTS: dict[str, Callable[[Path], Iterator[Measured]]] = {
+    "sqlite": _on_sqlite,
+    "postgresql": _on_postgresql,
+}
 
 
 def stores_on(server: str, name: str) -> Stores:

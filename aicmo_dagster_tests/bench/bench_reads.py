@@ -11,7 +11,6 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -20,14 +19,11 @@ import psutil
 import uvicorn
 from fastapi import Response
 
-from aicmo_dagster.api.app import create_app
+from aicmo_dagster.api.app import create_app, hold_little
 from aicmo_dagster.api.service import BASE
 from aicmo_dagster.settings import Settings
-from aicmo_dagster.store.database import open_database
-from aicmo_dagster.store.tokens import create_token
-from aicmo_dagster_tests.bench.crowded import fill
+from aicmo_dagster_tests.bench.crowded import served_database
 from aicmo_dagster_tests.bench.measure import Measured
-from aicmo_dagster_tests.samples import SECRET
 
 CAMPAIGNS, LEADS = 1_000, 100_000
 ROUNDS = 1_000
@@ -37,7 +33,7 @@ CONSTANT = "/constant"
 
 def run(scratch: Path) -> Iterator[Measured]:
     """Each read's 95th percentile, warm, and that of a campaign's figures that nobody kept."""
-    settings, token = _prepared(scratch)
+    settings, token = served_database(scratch, CAMPAIGNS, LEADS)
     keys = _keys()
     with served(settings) as (port, _):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
@@ -98,22 +94,8 @@ def _keys() -> list[str]:
     return [f"/campaigns/c{number}/dashboard" for number in range(CAMPAIGNS)]
 
 
-def _prepared(scratch: Path) -> tuple[Settings, str]:
-    """Settings with a database of leads in campaigns, and a token."""
-    url = f"sqlite:///{scratch / 'aicmo.db'}"
-    database = open_database(url)
-    fill(database, [f"c{number}" for number in range(CAMPAIGNS)], LEADS)
-    with database.write() as connection:
-        _, token = create_token(connection, "viewer", None, "bench", datetime.now(UTC))
-    database.close()
-    secret = SECRET.decode()
-    return Settings(scratch, url, scratch, configured_secret_key=secret, api_rate=_RATE), token
-
-
-_RATE = "100000000/minute"
-
-
 def _serve(settings: Settings, listener: socket.socket) -> None:
+    hold_little()
     app = create_app(settings)
 
     async def constant() -> Response:

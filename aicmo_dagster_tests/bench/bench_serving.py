@@ -6,7 +6,6 @@ the system keeps for it.
 
 import http.client
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -17,9 +16,8 @@ from aicmo_dagster.domain.links import open_token
 from aicmo_dagster.settings import Settings
 from aicmo_dagster.store.database import bulk_insert, open_database
 from aicmo_dagster.store.tables import FRAME_TABLES
-from aicmo_dagster.store.tokens import create_token
 from aicmo_dagster_tests.bench.bench_reads import served
-from aicmo_dagster_tests.bench.crowded import fill
+from aicmo_dagster_tests.bench.crowded import served_database
 from aicmo_dagster_tests.bench.measure import Measured
 from aicmo_dagster_tests.samples import SECRET, lead_id, raw_leads
 
@@ -29,12 +27,11 @@ REQUESTS, WARM = 50_000, 10_000
 CAMPAIGNS, LEADS = 100, 10_000
 EXPORTED, PART = 1_000_000, 50_000
 LARGEST_EXPORT = 200
-_RATE = "100000000/minute"
 
 
 def run(scratch: Path) -> Iterator[Measured]:
     """The server's memory after many requests, and at most during an export of all leads."""
-    settings, token = _prepared(scratch)
+    settings, token = served_database(scratch, CAMPAIGNS, LEADS)
     headers = {"Authorization": f"Bearer {token}"}
     with served(settings) as (port, server):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
@@ -97,17 +94,6 @@ def _export(
 def _held(server: psutil.Process) -> float:
     """MiB that are the process's own."""
     return float(server.memory_full_info().uss) / 2**20
-
-
-def _prepared(scratch: Path) -> tuple[Settings, str]:
-    url = f"sqlite:///{scratch / 'aicmo.db'}"
-    database = open_database(url)
-    fill(database, [f"c{number}" for number in range(CAMPAIGNS)], LEADS)
-    with database.write() as connection:
-        _, token = create_token(connection, "viewer", None, "bench", datetime.now(UTC))
-    database.close()
-    secret = SECRET.decode()
-    return Settings(scratch, url, scratch, configured_secret_key=secret, api_rate=_RATE), token
 
 
 def _add_leads(settings: Settings) -> None:

@@ -1,17 +1,20 @@
 """Campaigns of 2,000 leads through web server, daemon, code server and Celery workers.
 
-All by the files in deploy, on PostgreSQL and Redis. The rows must be those of a single process,
-also where one of two workers is killed on the way, and limits hold over all workers. The API is no
-part of it, since it runs nothing.
+All by the files in deploy, on PostgreSQL and Redis, the API beside them. The rows must be those of
+a single process, also where one of two workers is killed on the way, and limits hold over all
+workers.
 """
 
+import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from http import HTTPStatus
 from pathlib import Path
 
 import dagster as dg
 
+from aicmo_dagster.settings import Provider
 from aicmo_dagster_tests.bench.bench_mail_killed import postgresql
 from aicmo_dagster_tests.bench.cluster import redis_server
 from aicmo_dagster_tests.bench.installation import (
@@ -23,9 +26,16 @@ from aicmo_dagster_tests.bench.installation import (
     rows_of_one_process,
 )
 from aicmo_dagster_tests.bench.measure import Measured
+from aicmo_dagster_tests.providers.accounts import GOOD
+from aicmo_dagster_tests.providers.apollo import ApolloModes
+from aicmo_dagster_tests.providers.market import TITLES
+from aicmo_dagster_tests.providers.server import StandIn
+from aicmo_dagster_tests.stages.harvesting import SEARCH
 
 LEADS = 2_000
 MANY, FEW, SHARED = 40, 12, 4
+OF_A_MINUTE = 12
+SEARCHED = {"spring": TITLES[:2], "autumn": TITLES[2:4]}
 
 
 def run(scratch: Path) -> Iterator[Measured]:
@@ -85,12 +95,32 @@ def _starting(scratch: Path) -> Iterator[Measured]:
     yield from _with_a_kill(scratch, Kill(dg.DagsterRunStatus.STARTING, 0))
 
 
+def _limited(scratch: Path) -> Iterator[Measured]:
+    """Two workers harvest with one key of a provider, more than it allows in a minute."""
+    os.environ["NO_PROXY"] = "127.0.0.1"
+    modes = ApolloModes(limits={"minute": OF_A_MINUTE, "hour": 300, "day": 1000})
+    with _server() as server, StandIn(200, apollo=modes, specials=False).running() as stand_in:
+        searches = [_search(key, titles) for key, titles in SEARCHED.items()]
+        provider = Provider(f"{stand_in.url}/apollo", GOOD)
+        installation = Installation(scratch / "limited", server, searches, apollo=provider)
+        harvested = installation.run(["first", "second"])
+        entries = stand_in.ledger.entries
+    size = f"{len(searches)} campaigns, {len(entries)} requests, {OF_A_MINUTE} of a kind a minute"
+    refused = sum(entry.status != HTTPStatus.OK for entry in entries)
+    yield Measured("refused by a provider", size, refused, "requests", bound=0)
+    took = entries[-1].at - entries[0].at
+    yield Measured("a harvest held back by it", size, took, "s", bound=60, at_least=True)
+    workers = len(harvested.by_worker)
+    yield Measured("workers that harvested", size, workers, "workers", bound=2, at_least=True)
+
+
 PARTS: dict[str, Callable[[Path], Iterator[Measured]]] = {
     "calm": _calm,
     "scaled": _scaled,
     "spread": _spread,
     "killed": _killed,
     "starting": _starting,
+    "limited": _limited,
 }
 """Each takes less than four minutes on two cores of its own; `calm` is for all that follow."""
 
@@ -105,6 +135,12 @@ def _with_a_kill(scratch: Path, kill: Kill) -> Iterator[Measured]:
     yield Measured("frames unlike one process's", size, lost, "frames", bound=0)
     yield Measured("runs beside one a campaign", size, survived.retries, "runs", bound=2)
     yield Measured("workers killed", size, survived.kills, "workers", bound=1, at_least=True)
+
+
+def _search(key: str, titles: Sequence[str]) -> Planned:
+    source = SEARCH | {"search": {"person_titles": [*titles]}, "max_leads": 100}
+    enrich = {"waterfall": ["apollo"], "max_credits": 500}
+    return Planned(key, 1, 0, key, {"sources": [source], "enrich": enrich})
 
 
 def _campaigns(count: int) -> list[Planned]:

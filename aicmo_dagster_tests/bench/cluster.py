@@ -94,8 +94,11 @@ class Cluster:
         shutil.copyfile(DEPLOY / "celery.yaml", self.settings.dagster_home / "dagster.yaml")
 
     def start_dagster(self) -> int:
-        """Code server, web server and daemon, as in compose.yaml; tells the web server's port."""
-        code, web = free_port(), free_port()
+        """Code server, web server, daemon and API, as in compose.yaml; tells the web server's port.
+
+        All but the daemon answer then.
+        """
+        code, web, api = free_port(), free_port(), free_port()
         workspace = self.folder / "workspace.yaml"
         text = (DEPLOY / "workspace.yaml").read_text(encoding="utf-8")
         text = text.replace("host: code-server", "host: 127.0.0.1").replace("4000", str(code))
@@ -106,7 +109,9 @@ class Cluster:
         wait_for(code, START_SECONDS)
         self.start("web", "dagster_webserver", *address, str(web), "--workspace", str(workspace))
         self.start("daemon", "dagster._daemon", "run", "--workspace", str(workspace))
-        wait_for(web, START_SECONDS)
+        self.start("api", "aicmo_dagster.cli.main", "api", "--port", str(api))
+        for port in (web, api):
+            wait_for(port, START_SECONDS)
         return web
 
     def start_worker(self, name: str, concurrency: int = 1) -> None:

@@ -123,17 +123,24 @@ def aftermath(
     runs: dict[str, list[dg.DagsterRun]] = {}
     for run in instance.get_runs():
         if RUN_KEY in run.tags:
-            runs.setdefault(run.tags[RUN_KEY], []).append(run)
+            runs.setdefault(_tick_of(run.tags[RUN_KEY]), []).append(run)
     good = Counter({key: sum(run.is_success for run in found) for key, found in runs.items()})
     return Aftermath(
         ticks=len(rows),
         states=dict(Counter(row.state for row in rows)),
         runs=sum(map(len, runs.values())),
         doubled=sum(count > 1 for count in good.values()),
-        unlike=sum((row.state == "succeeded") != (good[row.run_key] == 1) for row in rows),
+        unlike=sum(
+            (row.state == "succeeded") != (good[_tick_of(row.run_key)] == 1) for row in rows
+        ),
         unexplained=sum(row.state in ("failed", "skipped") and not row.reason for row in rows),
         kills=kills,
     )
+
+
+def _tick_of(run_key: str) -> str:
+    """The key of a tick's first run, which those after a lost one begin with."""
+    return run_key.partition("#")[0]
 
 
 def _start_all(system: System, daemons: list[str]) -> None:

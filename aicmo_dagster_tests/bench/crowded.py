@@ -1,6 +1,6 @@
 """A database of many campaigns with leads, mail and events, put there in bulk. Not here: asking."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +9,31 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from aicmo_dagster.domain.schemas import typed
+from aicmo_dagster.settings import Settings
 from aicmo_dagster.store.campaigns import apply_campaign
-from aicmo_dagster.store.database import Database, bulk_insert
+from aicmo_dagster.store.database import Database, bulk_insert, open_database
 from aicmo_dagster.store.results import record_success
 from aicmo_dagster.store.tables import FRAME_TABLES, engagement, events, nurture_sends, sender_turns
-from aicmo_dagster_tests.samples import NOON, campaign, lead_id, raw_leads, routed_leads
+from aicmo_dagster.store.tokens import create_token
+from aicmo_dagster_tests.samples import NOON, SECRET, campaign, lead_id, raw_leads, routed_leads
 
 TEXT = pd.ArrowDtype(pa.string())
+
+
+UNLIMITED = "100000000/minute"
+"""A rate of requests that nobody reaches."""
+
+
+def served_database(scratch: Path, campaigns: int, leads: int) -> tuple[Settings, str]:
+    """Settings with a database of `leads` in the campaigns c0, c1 and so on; a viewer's token."""
+    url = f"sqlite:///{scratch / 'aicmo.db'}"
+    database = open_database(url)
+    fill(database, [f"c{number}" for number in range(campaigns)], leads)
+    with database.write() as connection:
+        _, token = create_token(connection, "viewer", None, "bench", datetime.now(UTC))
+    database.close()
+    secret = SECRET.decode()
+    return Settings(scratch, url, scratch, configured_secret_key=secret, api_rate=UNLIMITED), token
 
 
 def fill(database: Database, keys: list[str], leads: int) -> None:

@@ -9,8 +9,9 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pandas as pd
@@ -46,14 +47,16 @@ class Planned:
     Args:
         key: Its key.
         first: The number of its first lead.
-        leads: How many it has.
+        leads: How many a file of its own has.
         sender: Who sends its mail.
+        changes: What its document has otherwise.
     """
 
     key: str
     first: int
     leads: int
     sender: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,7 @@ class Installation:
         server: str,
         campaigns: Sequence[Planned],
         shared: Sequence[Planned] = (),
+        **settings: Any,
     ) -> None:
         """All is made ready in `folder` and on `server`; those of `shared` have one sender."""
         self._folder = folder
@@ -102,7 +106,7 @@ class Installation:
         self._campaigns, self._shared = campaigns, shared
         self._dagster = _new_database(server, f"dagster_{folder.name}", "postgresql+psycopg2")
         url = _new_database(server, f"aicmo_{folder.name}")
-        self._workspace = _prepare(folder / "home", url, [*campaigns, *shared])
+        self._workspace = _prepare(folder / "home", url, [*campaigns, *shared], **settings)
 
     def run(self, workers: Sequence[str], kill: Kill | None = None) -> Outcome:
         """Every campaign has succeeded; the first of `workers` was killed on the way, if asked."""
@@ -182,15 +186,15 @@ def differences(rows: Rows, expected: Rows) -> int:
     return sum(not rows[at].equals(frame) for at, frame in expected.items())
 
 
-def _prepare(home: Path, url: str, campaigns: Sequence[Planned]) -> Workspace:
+def _prepare(home: Path, url: str, campaigns: Sequence[Planned], **settings: Any) -> Workspace:
     """A workspace with the campaigns applied."""
     home.mkdir(parents=True)
-    workspace = open_test_workspace(home, url)
+    workspace = open_test_workspace(home, url, **settings)
     for planned in campaigns:
         nurture = campaign_document()["nurture"]
         nurture["sender"]["address"] = f"{planned.sender}@acme.example"
         nurture["caps"] = {"per_sender_per_day": SENT_EACH}
-        path = apply(workspace, planned.key, 0, nurture=nurture)
+        path = apply(workspace, planned.key, 0, nurture=nurture, **planned.changes)
         path.write_text(leads_csv(planned.leads, planned.first), encoding="utf-8")
     return workspace
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from aiosmtpd.smtp import SMTP, Envelope
+from aiosmtpd.smtp import SMTP, Envelope, Session
 
 _MESSAGE_ID = re.compile(rb"^Message-ID: (<[^>]*>)", re.MULTILINE)
 
@@ -19,6 +19,12 @@ class _Recorder:
     def __init__(self, path: Path, delay: float) -> None:
         self._file = path.open("ab", buffering=0)
         self._delay = delay
+
+    async def handle_EHLO(
+        self, _server: Any, session: Session, _envelope: Envelope, host: str, answer: list[str]
+    ) -> list[str]:
+        session.host_name = host
+        return [*answer[:-1], "250-PIPELINING", answer[-1]]
 
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Envelope) -> str:
         found = _MESSAGE_ID.search(bytes(envelope.content or b""))

@@ -80,6 +80,8 @@ class System:
         if stores:
             changes["storage"] = {"postgres": {"postgres_url": stores.dagsters}}
         self._configure(changes)
+        with self.instance():  # made by one, as several that do so at once spoil it
+            pass
 
     def start(self, name: str) -> None:
         """The process `name` runs: `code`, `web`, `api` or any name of a daemon."""
@@ -143,6 +145,7 @@ class System:
 
     def _configure(self, changes: dict[str, object]) -> None:
         yaml = YAML(typ="safe")
+        yaml.default_flow_style = False  # as Dagster's own reader takes a URL with a `?`
         ours = Path(__file__).parents[2] / "dagster.yaml"
         configuration = yaml.load(ours.read_text(encoding="utf-8")) | changes
         with (self.home / "dagster" / "dagster.yaml").open("w", encoding="utf-8") as file:

@@ -10,13 +10,12 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
+from aicmo_dagster.defs.incidents import note_lost
 from aicmo_dagster.defs.jobs import shared_nurture_job
 from aicmo_dagster.defs.partitions import register_campaign
-from aicmo_dagster.defs.resources import WORKER_TAG, Clock
-from aicmo_dagster.defs.run_queries import runs_of_keys
+from aicmo_dagster.defs.resources import WORKER_TAG, Clock, WorkspaceResource
 from aicmo_dagster.defs.sensors import arrival_sensor, campaign_clock
 from aicmo_dagster.settings import host_name
-from aicmo_dagster.stages.clock import Ended
 from aicmo_dagster.stages.harvest import harvest
 from aicmo_dagster.stages.qualify import qualify_leads
 from aicmo_dagster.stages.route import route_leads
@@ -25,6 +24,7 @@ from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.ledger import state_counts
 from aicmo_dagster.store.results import record_success, states_of
 from aicmo_dagster.store.ticks import past_ticks
+from aicmo_dagster.store.workers import this_worker
 from aicmo_dagster_tests.samples import NOON
 from aicmo_dagster_tests.workspaces import apply, open_test_workspace
 
@@ -108,7 +108,8 @@ def test_a_tick_tells_what_became_of_its_run(
     apply(workspace, "spring", 1, schedule={"harvest": "0 * * * *"})
     (request,) = evaluate(workspace, instance, NOON + HOUR).run_requests or []
     assert request.run_key
-    stored_run(instance, request.run_key, status)
+    run_id = stored_run(instance, request.run_key, status)
+    instance.add_run_tags(run_id, {"dagster/failure_reason": "STEP_FAILURE"})
 
     again = evaluate(workspace, instance, NOON + HOUR + timedelta(minutes=10))
 
@@ -117,29 +118,29 @@ def test_a_tick_tells_what_became_of_its_run(
         assert past_ticks(connection, "spring", 1)[0].state == state
 
 
-def test_a_run_that_is_started_again_after_its_process_was_lost_is_not_the_end(
+def test_a_tick_whose_process_was_lost_has_one_more_run_and_one_whose_step_failed_has_not(
     workspace: Workspace, instance: dg.DagsterInstance
 ) -> None:
     apply(workspace, "spring", 1, schedule={"harvest": "0 * * * *"})
     (request,) = evaluate(workspace, instance, NOON + HOUR).run_requests or []
     assert request.run_key
+    assert request.tags["dagster/max_retries"] == "0", "two daemons would both do it"
     lost = stored_run(instance, request.run_key, dg.DagsterRunStatus.FAILURE)
-    instance.add_run_tags(lost, {"dagster/will_retry": "true"})
-
-    evaluate(workspace, instance, NOON + HOUR)
-
+    instance.add_run_tags(lost, request.tags | {"dagster/failure_reason": "RUN_EXCEPTION"})
+    run = instance.get_run_by_id(lost)
+    assert run is not None
+    note_lost(workspace, run, NOON)
     with workspace.database.read() as connection:
-        assert past_ticks(connection, "spring", 1)[0].state == "claimed"
+        assert states_of(connection, "spring") == {}, "the clock has not given it up"
 
+    (again,) = evaluate(workspace, instance, NOON + HOUR).run_requests or []
 
-def test_a_lost_run_that_nobody_starts_again_has_ended_after_a_while(
-    instance: dg.DagsterInstance,
-) -> None:
-    lost = stored_run(instance, "key", dg.DagsterRunStatus.FAILURE)
-    instance.add_run_tags(lost, {"dagster/will_retry": "true"})
-
-    assert runs_of_keys(instance, ["key"]) == {"key": None}
-    assert runs_of_keys(instance, ["key"], timedelta(0)) == {"key": Ended(lost, succeeded=False)}
+    assert again.run_key == f"{request.run_key}#1"
+    failed = stored_run(instance, again.run_key, dg.DagsterRunStatus.FAILURE)
+    instance.add_run_tags(failed, {"dagster/failure_reason": "STEP_FAILURE"})
+    assert not evaluate(workspace, instance, NOON + HOUR).run_requests
+    with workspace.database.read() as connection:
+        assert past_ticks(connection, "spring", 1)[0].state == "failed"
 
 
 def test_a_run_whose_process_has_ended_is_failed_before_the_clock_looks(
@@ -173,6 +174,27 @@ def test_a_run_that_repeats_a_lost_one_is_not_taken_for_lost_before_it_begins(
     run = instance.get_run_by_id(again)
     assert run is not None
     assert run.status == dg.DagsterRunStatus.STARTING
+
+
+def test_a_run_tells_the_process_it_is_in_though_a_lost_one_left_it_another(
+    workspace: Workspace, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AICMO_DATABASE_URL", workspace.settings.database_url)
+
+    @dg.op
+    def work(workspace: dg.ResourceParam[Workspace]) -> None:
+        """Any."""
+
+    @dg.job(resource_defs={"workspace": WorkspaceResource()})
+    def working() -> None:
+        work()
+
+    lost = {WORKER_TAG: f"{host_name()}:{2**22 + 1}:0.00"}
+    run_id = working.execute_in_process(instance=instance, tags=lost).run_id
+
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    assert run.tags[WORKER_TAG] == this_worker()
 
 
 def test_a_large_campaign_has_a_run_of_its_own_that_counts_as_long(

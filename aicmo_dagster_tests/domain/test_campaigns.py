@@ -298,6 +298,12 @@ REFUSED: dict[str, tuple[Place, object, str, str]] = {
         "nurture.sender.name",
         "one line",
     ),
+    "a postal address of spaces": (
+        ("nurture", "sender", "postal_address"),
+        "  ",
+        "nurture.sender.postal_address",
+        "the law demands it",
+    ),
     "a subject of two lines": (
         (*STEPS, 0, "subject"),
         "a\nb",

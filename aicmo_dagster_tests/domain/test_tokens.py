@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from aicmo_dagster.domain.tokens import (
     address_key,
+    address_keys,
     domain_key,
     message_id,
     normal_address,
@@ -79,6 +80,18 @@ def test_an_unsubscribe_token_can_stand_in_a_link(key: bytes, campaign: str, lea
     token = unsubscribe_token(key, campaign, lead)
 
     assert set(token) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
+
+
+def test_many_addresses_have_the_keys_that_each_has() -> None:
+    addresses = ["ida@acme.example", "zoë@acme.example", "ida@acme.example"]
+
+    made = address_keys(KEY, [addresses[0], None, *addresses[1:]])
+
+    assert made == [
+        address_key(KEY, addresses[0]),
+        None,
+        *(address_key(KEY, a) for a in addresses[1:]),
+    ]
 
 
 def test_what_a_key_makes_for_one_purpose_serves_no_other() -> None:

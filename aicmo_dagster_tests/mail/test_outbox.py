@@ -1,11 +1,12 @@
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from aicmo_dagster.errors import AicmoError
-from aicmo_dagster.mail.outbox import Outbox
+from aicmo_dagster.mail.outbox import BATCH, Outbox
 from aicmo_dagster.mail.parcels import Parcel
 from aicmo_dagster_tests.mail.books import Notebook
 
@@ -44,6 +45,19 @@ def test_other_message_ids_make_other_files(tmp_path: Path) -> None:
         deliver(outbox, name)
 
     assert len(list(tmp_path.glob("*.eml"))) == 4
+
+
+def test_where_no_more_can_be_had_those_before_are_on_disk_and_on_record(tmp_path: Path) -> None:
+    book = Notebook()
+
+    def parcels() -> Iterator[Parcel]:
+        for n in range(BATCH + 1):
+            yield Parcel("ida@acme.example", "jo@lead.example", f"<{n}@x>", b"Subject: x\r\n")
+        raise AicmoError("no more can be claimed")
+
+    with pytest.raises(AicmoError, match="no more can be claimed"):
+        Outbox(tmp_path).deliver(parcels(), book)
+    assert list(book.states().values()) == ["accepted"] * (BATCH + 1)
 
 
 def test_it_knows_what_it_holds(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """A real server (aiosmtpd) for what servers should do, and a scripted socket for what they do."""
 
 import asyncio
+import select
 import socket
 import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,11 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 from aicmo_dagster.errors import AicmoError, BadInput
 from aicmo_dagster.mail.delivery import open_transport
 from aicmo_dagster.mail.headers import Undeliverable
+from aicmo_dagster.mail.lines import Line
 from aicmo_dagster.mail.outbox import Outbox
 from aicmo_dagster.mail.parcels import Parcel
 from aicmo_dagster.mail.replies import Delivery, State
-from aicmo_dagster.mail.servers import Timeouts, read_smtp_url
+from aicmo_dagster.mail.servers import Timeouts, open_session, read_smtp_url
 from aicmo_dagster.mail.smtp import Smtp
 from aicmo_dagster_tests.mail.books import Notebook
 
@@ -103,28 +106,32 @@ async def _connections_end() -> None:
 
 
 Script = list[list[bytes | None]]
+Play = Callable[..., tuple[str, list[bytes]]]
 CUT = b"354 go, but the line is cut"
 """An answer after which the server reads one line more and is gone."""
 
 
 @pytest.fixture
-def play() -> Iterator[Callable[[Script], tuple[str, list[bytes]]]]:
+def play() -> Iterator[Play]:
     """Starts a server that plays a script, one list of answers a connection.
 
     An answer follows each line received, the first the connection itself; none means that the
     server closes instead. A message counts as one line, ended by its dot. When the answers are
-    used up, it says nothing any more.
+    used up, it says nothing any more. With a `context` it speaks TLS.
     """
     stopping: list[Callable[[], object]] = []
 
-    def start(script: Script) -> tuple[str, list[bytes]]:
+    def start(script: Script, context: ssl.SSLContext | None = None) -> tuple[str, list[bytes]]:
         listener = socket.create_server(("127.0.0.1", 0))
+        if context:
+            listener = context.wrap_socket(listener, server_side=True)
         heard: list[bytes] = []
         thread = threading.Thread(target=play_all, args=(listener, script, heard))
         thread.start()
         # A listener that is shut down ends accept(), and with it the thread.
         stopping.extend((partial(listener.shutdown, socket.SHUT_RDWR), thread.join, listener.close))
-        return f"smtp://127.0.0.1:{listener.getsockname()[1]}", heard
+        scheme = "smtps" if context else "smtp"
+        return f"{scheme}://127.0.0.1:{listener.getsockname()[1]}", heard
 
     yield start
     for stop in stopping:
@@ -248,7 +255,6 @@ GREETED: list[bytes | None] = [b"220 hi", b"250 hi"]
 UNTIL_DATA: list[bytes | None] = [*GREETED, b"250 ok", b"250 ok"]
 UNTIL_DOT: list[bytes | None] = [*UNTIL_DATA, b"354 go"]
 ACCEPTING: list[bytes | None] = [*UNTIL_DOT, b"250 queued"]
-Play = Callable[[Script], tuple[str, list[bytes]]]
 
 
 @pytest.mark.parametrize(
@@ -314,6 +320,109 @@ def test_an_unanswered_message_is_never_sent_again_by_itself(play: Play) -> None
     assert deliver(transport).state == "unknown"
     assert heard.count(b".") == 2
     transport.close()
+
+
+PIPELINING: list[bytes | None] = [b"220 hi", b"250-hi\r\n250 PIPELINING"]
+ANNOUNCED: list[bytes | None] = [*PIPELINING, *UNTIL_DOT[2:], b""]
+"""The server has read a whole message and, before it said anything, the first line of the next."""
+
+WHOLE: list[bytes | None] = [*PIPELINING, *ACCEPTING[2:]]
+
+
+@pytest.mark.parametrize(
+    ("answers", "states"),
+    [
+        ([b"250 queued\r\n250 ok", b"250 ok", b"354 go", b"250 queued"], "accepted accepted"),
+        ([b"550 5.1.1 no\r\n250 ok", b"250 ok", b"354 go", b"250 queued"], "rejected accepted"),
+        ([b"250 queued\r\n250 ok", b"550 5.1.1 no", b"503 no", b"250 ok"], "accepted rejected"),
+        ([b"250 queued", None], "accepted accepted"),
+        ([b"421 4.3.2 closing", None], "deferred accepted"),
+        ([None], "unknown accepted"),
+        ([], "unknown accepted"),
+        ([b"gibberish\r\n250 ok\r\n550 5.1.1 no\r\n550 5.1.1 no"], "unknown accepted"),
+    ],
+)
+def test_the_next_is_announced_behind_a_message_and_fares_by_its_own(
+    play: Play, answers: list[bytes | None], states: str
+) -> None:
+    """Whatever becomes of the first, each content leaves once, and the second is not in doubt."""
+    url, heard = play([[*ANNOUNCED, *answers], WHOLE])
+    transport, book = Smtp(f"{url}?connections=1", IMPATIENT), Notebook()
+    transport.deliver(two_parcels(), book)
+    transport.close()
+
+    assert list(book.states().values()) == states.split()
+    assert len(book.outcomes) == 2
+    assert heard.count(b".") == (1 if states.endswith("rejected") else 2)
+    assert heard[4:6] == [b".", b"MAIL FROM:<ida@acme.example>"]
+
+
+def two_parcels() -> list[Parcel]:
+    return [Parcel("ida@acme.example", f"jo{n}@x.example", f"<{n}@x>", CONTENT) for n in (1, 2)]
+
+
+def test_what_was_announced_and_is_not_allowed_does_not_leave(play: Play) -> None:
+    granted = [b"250 queued\r\n250 ok", b"250 ok", b"354 go", None]
+    url, heard = play([[*ANNOUNCED, *granted]])
+    transport, book = Smtp(f"{url}?connections=1", IMPATIENT), Notebook(forbidden={"<2@x>"})
+    transport.deliver(two_parcels(), book)
+    assert book.states() == {"<1@x>": "accepted"}
+    assert heard.count(b".") == 1
+
+
+def test_what_was_announced_behind_a_message_that_is_not_allowed_goes_elsewhere(play: Play) -> None:
+    url, heard = play([[*PIPELINING, *UNTIL_DOT[2:], None], WHOLE])
+    transport, book = Smtp(f"{url}?connections=1", IMPATIENT), Notebook(forbidden={"<1@x>"})
+    transport.deliver(two_parcels(), book)
+    transport.close()
+    assert book.states() == {"<2@x>": "accepted"}
+    assert heard.count(b".") == 1
+
+
+class Broken(AicmoError):
+    """What a test's parcels end with."""
+
+
+def parcels_that_break() -> Iterator[Parcel]:
+    yield two_parcels()[0]
+    raise Broken("no more can be claimed")
+
+
+@pytest.mark.parametrize(
+    ("greeting", "connections"), [(GREETED, 2), (PIPELINING, 1)], ids=["beside", "behind"]
+)
+def test_where_no_more_can_be_had_what_is_under_way_is_brought_to_its_end(
+    play: Play, greeting: list[bytes | None], connections: int
+) -> None:
+    url, heard = play([[*greeting, *ACCEPTING[2:], b""]])
+    transport, book = Smtp(f"{url}?connections={connections}", IMPATIENT), Notebook()
+    with pytest.raises(Broken):
+        transport.deliver(parcels_that_break(), book)
+    transport.close()
+    assert (book.attempts, book.states()) == (["<1@x>"], {"<1@x>": "accepted"})
+    assert heard.count(b".") == 1
+
+
+def test_no_attempt_is_recorded_before_it_is_known_what_follows(play: Play) -> None:
+    """What is in doubt when this process is killed has left, or would have at once."""
+    url, _ = play([WHOLE])
+    transport, book = Smtp(f"{url}?connections=1", IMPATIENT), Notebook()
+
+    def parcels() -> Iterator[Parcel]:
+        yield two_parcels()[0]
+        assert book.attempts == []
+
+    transport.deliver(parcels(), book)
+    transport.close()
+    assert book.states() == {"<1@x>": "accepted"}
+
+
+def test_nothing_is_announced_on_a_connection_that_may_carry_no_more(play: Play) -> None:
+    url, heard = play([WHOLE, WHOLE])
+    transport, book = Smtp(f"{url}?connections=1&messages=1", IMPATIENT), Notebook()
+    transport.deliver(two_parcels(), book)
+    assert list(book.states().values()) == ["accepted", "accepted"]
+    assert heard[heard.index(b".") + 1] == b"QUIT"
 
 
 def test_a_refused_transaction_is_reset_and_a_failed_reset_ends_the_connection(play: Play) -> None:
@@ -400,6 +509,32 @@ def tls(certificate: Path) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate)
     return context
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_a_server_that_leaves_with_the_next_unread_has_still_said_what_it_said(
+    play: Play, certificate: Path, monkeypatch: pytest.MonkeyPatch, encrypted: bool
+) -> None:
+    """What is announced fits into no buffer, and the server resets the connection under it."""
+    monkeypatch.setenv("SSL_CERT_FILE", f"{certificate}.crt")
+    url, _ = play([[*WHOLE, None]], tls(certificate) if encrypted else None)
+    line = Line(open_session(read_smtp_url(url), IMPATIENT), IMPATIENT)
+    first, second = two_parcels()
+    line.begin(first)
+    while not line.awaits_leave:
+        assert select.select([line.socket], [], [], 5)[0]
+        line.receive()
+    line.allow(replace(second, recipient="j" * 10**7 + "@x.example"))
+    assert not line.leaving
+    reset = select.poll()
+    reset.register(line.socket, 0)
+    assert reset.poll(5000)
+    line.send()
+
+    assert line.conversation is not None
+    assert line.conversation.delivery is not None
+    assert (line.conversation.delivery.state, line.ended) == ("accepted", "closed by the server")
+    line.close()
 
 
 @pytest.mark.parametrize(

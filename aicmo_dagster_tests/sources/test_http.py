@@ -25,6 +25,7 @@ from aicmo_dagster.sources.http import (
     Refused,
     Unavailable,
 )
+from aicmo_dagster.sources.passages import NotSent
 from aicmo_dagster_tests.providers.clients import http_client
 from aicmo_dagster_tests.providers.clock import VirtualClock
 from aicmo_dagster_tests.providers.server import StandIn
@@ -518,3 +519,42 @@ def test_a_key_that_cannot_be_one_is_refused_without_being_quoted(clock: Virtual
     with pytest.raises(BadKey) as caught:
         http_client("http://127.0.0.1:1", clock, {"x-api-key": key})
     assert key.strip() == "" or key.strip() not in str(caught.value)
+
+
+class Watched:
+    """A passage that keeps what became of it."""
+
+    def __init__(self, *, keeps_back: bool = False) -> None:
+        self.moments: list[object] = []
+        self._keeps_back = keeps_back
+
+    def leave(self) -> None:
+        self.moments.append("left")
+        if self._keeps_back:
+            raise NotSent("it was kept back")
+
+    def land(self, refused: bool) -> None:
+        self.moments.append(refused)
+
+
+def test_a_request_asks_for_leave_each_time_that_it_is_sent(stand_in: StandIn, http: Http):
+    stand_in.faults.set(Fault(SEARCH, nth=(1,), status=503))
+    passage = Watched()
+    http.request("POST", SEARCH, json={"page": 1}, repeatable=True, passage=passage)
+    assert passage.moments == ["left", False, "left", False]
+
+
+def test_only_a_refusal_lands_as_one(stand_in: StandIn, http: Http):
+    """What is broken or lost says nothing of other requests."""
+    stand_in.faults.set(Fault(MATCH, nth=(1,), status=422), Fault(MATCH, nth=(2,), reset=True))
+    passage = Watched()
+    for kind in (Refused, OutcomeUnknown):
+        with pytest.raises(kind):
+            http.request("POST", MATCH, json={}, repeatable=False, passage=passage)
+    assert passage.moments == ["left", True, "left", False]
+
+
+def test_a_request_that_gets_no_leave_is_not_sent(stand_in: StandIn, http: Http):
+    with pytest.raises(NotSent):
+        http.request("POST", MATCH, json={}, repeatable=True, passage=Watched(keeps_back=True))
+    assert not stand_in.requests

@@ -1,8 +1,10 @@
 """Sources at URLs: of a store in memory, and of a real server on loopback."""
 
 import socket
+import tempfile
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,7 +18,13 @@ from fsspec.implementations.memory import MemoryFileSystem
 from aicmo_dagster.domain.campaigns import CsvSource
 from aicmo_dagster.errors import BadInput, Transient
 from aicmo_dagster.sources.csv_files import read_csv_source
-from aicmo_dagster.sources.remote_files import matching, protocol_problem, put
+from aicmo_dagster.sources.remote_files import (
+    fetched,
+    matching,
+    protocol_problem,
+    put,
+    remove_copies,
+)
 
 
 @pytest.fixture
@@ -167,6 +175,28 @@ def test_a_store_that_fails_may_well_answer_later() -> None:
     """With what an error says left out: it may hold what was given."""
     with pytest.raises(Transient, match=r"^csv-1: ftp://127\.0\.0\.1:1/a\.csv cannot be reached"):
         read("ftp://127.0.0.1:1/a.csv")
+
+
+def test_a_web_server_that_is_down_or_fails_may_well_answer_later(server: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(Transient, match="cannot be reached"):
+        read(f"http://127.0.0.1:{port}/a.csv")
+    with pytest.raises(BadInput, match="no such file"):
+        read(f"{server}/a.csv")
+
+
+def test_a_copy_that_a_killed_process_left_is_removed(
+    store: fsspec.AbstractFileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    store.pipe("/leads/a.csv", b"Email\na@b.example\n")
+    (file,) = matching("memory://leads/a.csv", "csv-1")
+    with fetched(file, "csv-1") as copy:
+        written = datetime.fromtimestamp(copy.parent.stat().st_mtime, UTC)
+        assert remove_copies(written - timedelta(hours=1)) == 0, "it is being read"
+        assert remove_copies(written + timedelta(hours=1)) == 1
+        assert not copy.exists()
 
 
 def test_a_protocol_is_known_without_asking_anyone() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import fsspec
 
+from aicmo_dagster.stages import by_hand
 from aicmo_dagster.stages.arrivals import look_for_arrivals, watch_files
 from aicmo_dagster.stages.clock import AT_ONCE, PATIENCE, look
 from aicmo_dagster.stages.workspace import Workspace
@@ -58,7 +59,10 @@ def test_a_file_that_comes_between_an_apply_and_the_next_look_is_new(workspace: 
 
     leads = apply(workspace, "summer", 1)
     with workspace.database.write() as connection:
-        watch_files(connection, load_campaign(connection, "summer"), NOON)
+        stored = load_campaign(connection, "summer")
+        by_hand.apply(
+            connection, stored.campaign, stored.templates, leads.parent, who="cli:ida", now=NOON
+        )
     written(leads, "Email\nx@y.example\n", NOON)
     assert looked(workspace, NOON + 3 * MINUTE) == [("new_files", "summer")]
 
@@ -91,7 +95,7 @@ def test_a_harvest_whose_taker_died_is_asked_for_again_by_the_clock(workspace: W
     written(folder / "leads-2.csv", "Email\n", NOON + MINUTE)
     (taken,) = look_for_arrivals(workspace, set(), NOON + 3 * MINUTE)
 
-    later = look(workspace, {}, set(), NOON + 4 * MINUTE + PATIENCE)
+    later = look(workspace, {}, {}, NOON + 4 * MINUTE + PATIENCE)
 
     assert [(request.job, request.run_key) for request in later.requests] == [
         ("new_files", taken.run_key)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
-from aicmo_dagster.stages.clock import AT_ONCE, LARGE, PATIENCE, Ended, Look, look, settle
+from aicmo_dagster.stages.clock import AT_ONCE, LARGE, LOSSES, PATIENCE, Ended, Look, look, settle
 from aicmo_dagster.stages.planning import plan_due
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.due import campaigns_with_mail
@@ -15,7 +15,7 @@ from aicmo_dagster.store.frames import replace_frame
 from aicmo_dagster.store.pauses import begin_pause
 from aicmo_dagster.store.results import record_failure, record_success, states_of
 from aicmo_dagster.store.tables import FRAME_TABLES, agenda, nurture_sends
-from aicmo_dagster.store.ticks import past_ticks
+from aicmo_dagster.store.ticks import open_ticks, past_ticks, take_over
 from aicmo_dagster_tests.samples import NOON, SECRET, lead_id, raw_leads, routed_leads
 from aicmo_dagster_tests.workspaces import apply
 
@@ -28,7 +28,7 @@ NURTURE = {"nurture": "*/15 * * * *"}
 def looked(
     workspace: Workspace, at: datetime, busy: dict[str, str] | None = None, started: str = ""
 ) -> Look:
-    return look(workspace, busy or {}, set(started.split()), at)
+    return look(workspace, busy or {}, dict.fromkeys(started.split()), at)
 
 
 def done(
@@ -112,6 +112,59 @@ def test_a_tick_whose_taker_died_is_asked_for_again_under_its_key(workspace: Wor
     assert [request.run_key for request in late.requests] == [first.run_key]
 
 
+def test_a_tick_whose_run_was_lost_has_another_twice_and_then_has_failed(
+    workspace: Workspace,
+) -> None:
+    """However many daemons look, and however late one that still knows the old state."""
+    apply(workspace, "spring", 1, schedule=HOURLY)
+    (request,) = looked(workspace, NOON + HOUR).requests
+    first, asked = request.run_key, []
+    for number in range(LOSSES + 1):
+        runs = {request.run_key: Ended(f"r{number}", succeeded=False, lost=True)}
+        settle(workspace, runs, NOON + HOUR)
+        looks = [look(workspace, {}, runs, NOON + HOUR) for _ in range(2)]
+        asked += [request for each in looks for request in each.requests]
+        request = asked[-1]
+
+    assert [each.run_key for each in asked] == [f"{first}#1", f"{first}#2"]
+    assert {(each.job, each.due_at) for each in asked} == {("harvest", NOON + HOUR)}
+    assert outcome(workspace, "spring") == ("failed", "run r2 ended before it was done")
+
+
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_two_daemons_that_saw_the_same_lost_run_or_dead_taker_start_one_more(
+    workspace: Workspace, is_lost: bool
+) -> None:
+    apply(workspace, "spring", 1, schedule=HOURLY)
+    looked(workspace, NOON + HOUR)
+    with workspace.database.read() as connection:
+        (seen,) = open_ticks(connection)
+    taken = []
+    for _ in range(2):
+        with workspace.database.write() as connection:
+            key = "again" if is_lost else seen.run_key
+            taken.append(take_over(connection, seen, key, NOON + HOUR + MINUTE))
+
+    assert taken == [True, False]
+
+
+def test_of_a_shared_run_that_was_lost_only_what_is_left_is_done_again(
+    workspace: Workspace,
+) -> None:
+    for key in ("a", "b", "c"):
+        apply(workspace, key, 1, schedule=NURTURE)
+        done(workspace, key, "routed_leads", NOON)
+    (request,) = looked(workspace, NOON + HOUR).requests
+    done(workspace, "b", "nurture_sends", NOON + HOUR, "r1")
+    runs = {request.run_key: Ended("r1", succeeded=False, lost=True)}
+
+    settle(workspace, runs, NOON + HOUR)
+    (again,) = look(workspace, {}, runs, NOON + HOUR).requests
+
+    assert (again.job, again.campaigns) == ("nurture", ("a", "c"))
+    assert outcome(workspace, "b") == ("succeeded", "")
+
+
 def test_nurture_ticks_share_one_run_and_start_only_where_mail_is_due(
     workspace: Workspace,
 ) -> None:
@@ -145,6 +198,9 @@ def test_a_large_campaign_nurtures_alone_and_the_others_the_quickest_first(
     assert (shared.job, shared.campaigns) == ("nurture", ("b", "c", "a")), "a is not known yet"
     late = looked(workspace, NOON + HOUR + PATIENCE + MINUTE).requests
     assert {request.job for request in late} == {"large_nurture", "nurture"}
+    lost = {request.run_key: Ended("r1", succeeded=False, lost=True) for request in late}
+    again = look(workspace, {}, lost, NOON + HOUR + PATIENCE + MINUTE).requests
+    assert {request.job for request in again} == {"large_nurture", "nurture"}
 
 
 def test_however_many_have_no_mail_they_keep_nobody_waiting(workspace: Workspace) -> None:

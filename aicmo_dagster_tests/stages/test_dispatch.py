@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -11,8 +12,12 @@ from typing import Any
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from aicmo_dagster.domain.links import read_click_token
+from aicmo_dagster.settings import Dkim
+from aicmo_dagster.stages.dispatch import AHEAD
 from aicmo_dagster.stages.nurture import nurture
 from aicmo_dagster.stages.report import Report
 from aicmo_dagster.stages.workspace import Workspace
@@ -21,7 +26,7 @@ from aicmo_dagster.store.ledger import sends_of_lead, state_counts
 from aicmo_dagster.store.links import newest_links
 from aicmo_dagster.store.suppressions import any_suppressed
 from aicmo_dagster_tests.bench.mailing import KEY, enrol_in, free_port
-from aicmo_dagster_tests.samples import NOON, SECRET, lead_id, routed_leads
+from aicmo_dagster_tests.samples import NOON, SECRET, campaign_document, lead_id, routed_leads
 from aicmo_dagster_tests.workspaces import apply, open_test_workspace
 
 HOUR = timedelta(hours=1)
@@ -58,14 +63,20 @@ Make = Callable[..., tuple[Workspace, Refusing]]
 def make(tmp_path: Path, database_url: str) -> Iterator[Make]:
     opened: list[Any] = []
 
-    def start(leads: int, answers: Callable[[int], str], **columns: Any) -> Any:
+    def start(
+        leads: int,
+        answers: Callable[[int], str],
+        caps: dict[str, int] | None = None,
+        **columns: Any,
+    ) -> Any:
         handler, port = Refusing(answers), free_port()
         controller = Controller(handler, hostname="127.0.0.1", port=port)
         controller.start()
         url = f"smtp://127.0.0.1:{port}?connections=1"
         workspace = open_test_workspace(tmp_path, database_url, smtp_url=url)
         opened.extend((controller.stop, workspace.database.close))
-        enrol_in(workspace.database, tmp_path, leads, columns=columns)
+        changes = {"nurture": campaign_document()["nurture"] | {"caps": caps}} if caps else {}
+        enrol_in(workspace.database, tmp_path, leads, columns=columns, **changes)
         return workspace, handler
 
     yield start
@@ -99,6 +110,19 @@ def follow(workspace: Workspace, content: bytes) -> list[str]:
         known = newest_links(connection, NOON, 10)
     places = [read_click_token(SECRET, token) for token in tokens]
     return [known[KEY, str(place.link)] for place in places if place]
+
+
+def test_a_place_under_the_cap_that_a_refusal_leaves_free_is_taken_by_the_next(make: Make) -> None:
+    """Although more was claimed, up to the cap, before that was known; what waits counts once."""
+    later = {1: "450 later", 3: "450 later"}
+    workspace, handler = make(6, lambda n: later.get(n, "250 ok"), {"per_sender_per_day": 3})
+
+    report = send(workspace)
+
+    assert len(handler.got) == 3
+    assert states(workspace) == {"accepted": 3, "deferred": 2, "planned": 1}
+    waiting = {"the sender's cap is reached": 1, "deferred by the mail server": 2}
+    assert report.reasons == waiting
 
 
 def test_a_dead_address_is_suppressed_at_the_first_hit(make: Make) -> None:
@@ -184,3 +208,20 @@ def test_what_was_claimed_before_the_machine_slept_is_judged_anew(make: Make) ->
     assert len(server.got) == 1
     assert states(workspace) == {"accepted": 1, "planned": 2}
     assert send(workspace, 72).figures["now_accepted"] == 2
+
+
+def test_each_message_leaves_signed_and_to_its_own_lead(make: Make, tmp_path: Path) -> None:
+    """They are more than are written together, so that threads sign some while others leave."""
+    assert AHEAD < 25
+    workspace, handler = make(25, lambda _: "250 ok")
+    key = rsa.generate_private_key(public_exponent=65537, key_size=1024)
+    path = tmp_path / "dkim.pem"
+    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    signing = Dkim("acme.example", "spring", path)
+    send(replace(workspace, settings=replace(workspace.settings, dkim=signing)))
+
+    assert states(workspace) == {"accepted": 25}
+    assert all(content.startswith(b"DKIM-Signature: ") for content in handler.got)
+    told = [message_from_bytes(content)["To"] for content in handler.got]
+    assert [f"lead{n}@" in to for n, to in zip(handler.asked, told, strict=True)].count(True) == 25
+    assert sorted(handler.asked) == list(range(1, 26))

@@ -19,6 +19,7 @@ from aicmo_dagster.store.rate_windows import park
 from aicmo_dagster_tests.handoff.receiver import receiving
 from aicmo_dagster_tests.samples import NOON
 from aicmo_dagster_tests.stages.test_webhooks import subscribe, tell
+from aicmo_dagster_tests.store.rows import sends
 from aicmo_dagster_tests.workspaces import open_test_workspace
 
 
@@ -106,3 +107,11 @@ def test_a_database_that_cannot_be_opened_leaves_the_rest_to_be_told(
     states = {each.name: each.state for each in told.checks}
     assert told.state == states["database"] == "fail"
     assert {"memory", "disk", "dagster"} < set(states)
+
+
+def test_mail_in_doubt_leads_to_where_it_is_listed(workspace: Workspace) -> None:
+    sends(workspace.database, "spring", step="intro", state="unknown")
+    found = check(workspace, "mail")
+    assert found.state == "warn"
+    assert "'aicmo unknown list'" in found.advice
+    assert "refusals" not in found.advice

@@ -99,7 +99,7 @@ def test_what_is_late_is_one_incident_a_campaign(workspace: Workspace) -> None:
 
 def test_who_is_at_work_is_not_late_for_as_long_as_a_run_may_take(workspace: Workspace) -> None:
     apply(workspace, "spring", 1, schedule={"harvest": "0 13 * * *"})
-    assert look(workspace, {}, set(), NOON + HOUR).requests
+    assert look(workspace, {}, {}, NOON + HOUR).requests
 
     assert updated(workspace, NOON + 2.9 * HOUR) == ([], [])
     assert updated(workspace, NOON + 3 * HOUR) == ([("late", "spring")], [])

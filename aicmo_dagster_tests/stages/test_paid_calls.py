@@ -3,6 +3,8 @@
 Numbers are those of providers.md, section 6.
 """
 
+import json
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -10,12 +12,18 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import sqlalchemy as sa
 
 from aicmo_dagster.domain.campaigns import Enrich
+from aicmo_dagster.errors import Transient
+from aicmo_dagster.sources.passages import Passage
+from aicmo_dagster.sources.people import Asked
 from aicmo_dagster.stages.enrich import Enrichment
 from aicmo_dagster.stages.harvest import harvest
+from aicmo_dagster.stages.paid_calls import PaidCalls, Payer
 from aicmo_dagster.stages.providers import Time, open_providers
 from aicmo_dagster.stages.workspace import Workspace
+from aicmo_dagster.store.tables import rate_windows
 from aicmo_dagster_tests.providers.clock import VirtualClock
 from aicmo_dagster_tests.providers.server import StandIn
 from aicmo_dagster_tests.providers.wire import Fault
@@ -34,6 +42,8 @@ from aicmo_dagster_tests.stages.harvesting import (
 from aicmo_dagster_tests.workspaces import apply
 
 MATCH = "bulk_match"
+FULL = Path("/dev/full")
+LIMITS = {"minute": 1000, "hour": 2000, "day": 3000}
 many = pytest.mark.parametrize("providers", [{"people": 300}], indirect=True)
 
 
@@ -52,20 +62,59 @@ def test_several_calls_are_in_flight_and_no_more_than_configured(
 
 
 @many
-def test_no_more_calls_are_ever_without_an_outcome_than_may_be_in_flight(
+def test_no_more_than_twice_as_many_as_may_be_in_flight_have_ever_left_without_an_outcome(
     harvest_workspace: Workspace, providers: StandIn, run: Harvest
 ) -> None:
-    """So a kill, whenever it comes, leaves no more of them in doubt."""
-    begun: list[int] = []
+    """So a kill, whenever it comes, leaves no more of them in doubt; the others are told apart."""
+    begun, left = [], []
 
     def witness(moment: str) -> None:
         if moment == "arrived":
-            begun.append(call_states(harvest_workspace).count("begun"))
+            noted = noted_as_left(harvest_workspace)
+            states = dict(calls(harvest_workspace, "id", "state"))
+            open_calls = {call for call, state in states.items() if state == "begun"}
+            begun.append(len(open_calls))
+            left.append(len(open_calls & noted))
 
     providers.witness = witness
     many_leads(harvest_workspace, waterfall=["apollo"])
     run()
-    assert 1 < max(begun) <= 4
+    assert 1 < max(left) <= 8
+    assert max(left) < max(begun) <= 12
+    assert not list(harvest_workspace.settings.departures.iterdir())
+
+
+def noted_as_left(workspace: Workspace) -> set[int]:
+    lines = [
+        line.split()
+        for path in workspace.settings.departures.glob("*")
+        for line in path.read_text(encoding="utf-8").splitlines()[1:]
+    ]
+    return {int(call) for word, call in lines if word == "left"}
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="there is no full disk here")
+def test_nothing_leaves_nor_waits_once_the_disk_takes_no_more_notes(
+    harvest_workspace: Workspace, time: Time
+) -> None:
+    people = {str(number): Asked(key=str(number)) for number in range(30)}
+    sent = []
+
+    def request(asked: list[Asked], passage: Passage) -> None:
+        if sent:
+            with FULL.open("wb") as full:
+                os.dup2(full.fileno(), payer.departures._file)
+        passage.leave()
+        sent.append(asked)
+        passage.land(refused=False)
+
+    with open_providers(harvest_workspace, time) as providers:
+        payer = Payer(providers, "spring", Enrich(waterfall=["apollo"], max_credits=30), NOON)
+        match = (payer, "apollo", "match", "apollo/match")
+        calls = PaidCalls(*match, request, lambda connection, landed: [])
+        with pytest.raises(Transient, match="No space left"):
+            calls.ask(people, 1)
+    assert len(sent) == 1
 
 
 @many
@@ -128,7 +177,7 @@ def test_18_a_batch_that_is_refused_as_a_whole_is_split_to_the_balance(
     assert report.figures["not_tried: no_credits"] > 0
 
 
-@many
+@pytest.mark.parametrize("providers", [{"people": 300, "limits": LIMITS}], indirect=True)
 def test_9_a_limit_in_the_midst_is_waited_for_and_nobody_is_paid_for_twice(
     harvest_workspace: Workspace, providers: StandIn, run: Harvest, clock: VirtualClock
 ) -> None:
@@ -140,6 +189,11 @@ def test_9_a_limit_in_the_midst_is_waited_for_and_nobody_is_paid_for_twice(
     assert sum(clock.slept) >= 30
     assert not providers.ledger.paid_twice("apollo") - {providers.people[7].id}
     assert len(providers.ledger.calls(MATCH)) == 32
+    # Those that stood ready and were kept back count no more.
+    with harvest_workspace.database.read() as connection:
+        of_a_day = rate_windows.c.provider == "apollo/match", rate_windows.c.window == "day"
+        taken = connection.scalar(sa.select(rate_windows.c.taken).where(*of_a_day))
+    assert sum(count for _, count in json.loads(taken)) == 32
 
 
 @many

@@ -110,7 +110,8 @@ def test_5_past_the_cap_the_harvest_goes_on_with_what_it_has_and_advises_to_spli
     providers.faults.set(Fault(PATH, nth=(4, 5, 6), status=422, body=body))
     searching(harvest_workspace)
     report = run()
-    assert 300 <= report.rows_out < 450
+    # The last page, which is half as long, is one of those that are refused, or not.
+    assert 250 <= report.rows_out < 450
     assert any("split its filters" in note for note in report.notes)
 
 

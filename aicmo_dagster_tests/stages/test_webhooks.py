@@ -24,22 +24,9 @@ from aicmo_dagster.store.events import add_event
 from aicmo_dagster.store.frames import read_frame
 from aicmo_dagster.store.results import record_failure
 from aicmo_dagster.store.webhooks import ACTIVE, EVENTS, Event, Occurrence, Webhook, announce
-from aicmo_dagster_tests.handoff.receiver import Receiver, receiving
+from aicmo_dagster_tests.handoff.receiver import Receiver
 from aicmo_dagster_tests.samples import NOON, SECRET, campaign_document
 from aicmo_dagster_tests.workspaces import apply, open_test_workspace
-
-
-@pytest.fixture(scope="module")
-def listener() -> Iterator[Receiver]:
-    with receiving() as opened:
-        yield opened
-
-
-@pytest.fixture
-def receiver(listener: Receiver) -> Receiver:
-    listener.answers.clear()
-    listener.got.clear()
-    return listener
 
 
 @pytest.fixture

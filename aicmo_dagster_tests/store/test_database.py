@@ -13,10 +13,11 @@ import pytest
 import sqlalchemy as sa
 
 from aicmo_dagster.errors import AicmoError, Transient
-from aicmo_dagster.settings import DatabaseLimits
+from aicmo_dagster.settings import USUAL_LIMITS, DatabaseLimits
 from aicmo_dagster.store import migrations
 from aicmo_dagster.store.database import (
     BATCH,
+    FEW,
     Database,
     RowsRefused,
     bulk_insert,
@@ -133,12 +134,17 @@ def test_sqlite_is_set_up_and_only_a_durable_write_waits_for_the_disk(
 
     with database.write(durable=True) as connection:
         assert setting(connection, "synchronous") == 2
+        assert setting(connection, "cache_size") == -USUAL_LIMITS.cache_kib
     with database.write() as connection:
         assert setting(connection, "synchronous") == 1
         assert setting(connection, "journal_mode") == "wal"
         assert setting(connection, "foreign_keys") == 1
         assert setting(connection, "busy_timeout") == 30_000
     database.close()
+    small = open_database(new_sqlite(), DatabaseLimits(cache_kib=100))
+    with small.read() as connection:
+        assert setting(connection, "cache_size") == -100
+    small.close()
 
 
 @pytest.mark.parametrize("text", AWKWARD, ids=repr)
@@ -537,3 +543,21 @@ def test_what_goes_wrong_amid_the_rows_is_an_error_of_the_database(database: Dat
     numbers = sa.union_all(*(sa.select(sa.literal(n).label("n")) for n in (1, -(2**63)))).subquery()
     with database.read() as connection, pytest.raises(sa.exc.DBAPIError):
         fetch_frame(connection, sa.select(sa.func.abs(numbers.c.n).label("n")))
+
+
+@pytest.mark.parametrize("insert", [bulk_insert, insert_new])
+def test_postgresql_plans_for_rows_as_soon_as_they_are_there(
+    new_postgresql: Callable[[], str], insert: Callable[..., object]
+) -> None:
+    """By itself it looks a minute after the commit; a run that reads at once hung for as long."""
+    database = open_database(new_postgresql())
+    many = pd.DataFrame(
+        {"alias": [f"{n:020}" for n in range(FEW)], "lead_id": [f"{n:020}" for n in range(FEW)]},
+        dtype=TEXT,
+    )
+    with database.write() as connection:
+        connection.exec_driver_sql("ANALYZE lead_aliases")
+        insert(connection, lead_aliases, many, campaign="spring")
+        known = sa.text("SELECT reltuples FROM pg_class WHERE relname = 'lead_aliases'")
+        assert connection.scalar(known) == FEW
+    database.close()

@@ -44,6 +44,10 @@ class Key:
         with self.database.write() as connection:
             return rate_windows.take(connection, self.provider, key_hash, cost=cost, now=now)
 
+    def give_back(self, count: int, now: datetime = NOON) -> None:
+        with self.database.write() as connection:
+            rate_windows.give_back(connection, self.provider, "a hash", count=count, now=now)
+
     def takes(self, now: datetime = NOON, at_most: int = 50) -> int:
         """How many requests may leave at one instant."""
         return next((n for n in range(at_most) if self.take(now) is not None), at_most)
@@ -83,6 +87,23 @@ def test_a_window_stays_full_for_requests_that_are_still_underway(key: Key, seco
     until = key.take(start)
     assert until is not None
     assert until >= start + MINUTE + 2 * SECOND
+
+
+def test_what_has_never_left_is_not_counted_and_frees_nothing_else(key: Key) -> None:
+    key.assume(minute=minute(5))
+    assert key.take(cost=2) is None
+    assert key.take(NOON + 20 * SECOND, cost=3) is None
+    key.give_back(3, NOON + 20 * SECOND)
+    assert key.takes(NOON + 20 * SECOND) == 3
+    assert key.takes(NOON + MINUTE + LATER_AT_MOST) == 0
+    assert key.takes(NOON + MINUTE + 20 * SECOND + LATER_AT_MOST) == 5
+
+
+def test_what_is_given_back_never_makes_room_for_more_than_the_limit(key: Key) -> None:
+    key.assume(minute=minute(5), hour=Window(limit=None, length=HOUR))
+    key.take(cost=2)
+    key.give_back(3)
+    assert key.takes() == 5
 
 
 def test_a_request_that_had_to_wait_is_not_counted(key: Key) -> None:

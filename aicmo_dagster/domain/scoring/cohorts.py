@@ -22,8 +22,8 @@ def arrivals(leads: pd.DataFrame) -> pd.Series:
     """
     if "arrived" in leads and leads["arrived"].notna().all():
         told = text(leads, "arrived")
-        numbers = pd.to_numeric(told.to_pandas(), errors="coerce").to_numpy(np.float64)
-        if np.isfinite(numbers).all():
+        # Where the first is no number, not all of them are.
+        if np.isfinite(_numbers(told[:1])).all() and np.isfinite(numbers := _numbers(told)).all():
             return pd.Series(numbers, leads.index)
         instants = quantities.instants(told)
         if not instants.null_count:
@@ -38,6 +38,11 @@ def rank_cohorts(leads: pd.DataFrame) -> Codes:
     20 leads joins the one before it, or the next if it is the first.
     """
     return _joined(history.cohorts(arrivals(leads)))
+
+
+def _numbers(told: pyarrow.Array) -> npt.NDArray[np.float64]:
+    """The numbers that are told, NaN where the text is none."""
+    return pd.to_numeric(told.to_pandas(), errors="coerce").to_numpy(np.float64)
 
 
 def _series(instants: pyarrow.Array, leads: pd.DataFrame) -> pd.Series:

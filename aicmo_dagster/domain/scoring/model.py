@@ -12,7 +12,6 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.special import expit
 
 from aicmo_dagster.domain.scoring.binning import Bins, CategoryBins, codes, missing_codes
 from aicmo_dagster.domain.scoring.dimensions import Dimension
@@ -130,6 +129,8 @@ def score(model: Model, columns: pd.DataFrame) -> Scores:
     Raises:
         BadInput: A column holds text where the model learned numbers, or the other way round.
     """
+    from scipy.special import expit  # 8 MB, and a server explains few scores of a model
+
     count = len(columns)
     # A dimension to a row in memory: written and summed without strides.
     parts = np.zeros((len(model.tables), count))
