@@ -60,5 +60,5 @@ def until_failure(parcels: Iterable[Parcel], failures: list[Exception]) -> Itera
     """Those of `parcels` that can be had; why there are no more, in `failures`, if they fail."""
     try:
         yield from parcels
-    except Exception as error:
+    except Exception as error:  # whatever it is, it is raised once what is under way has ended
         failures.append(error)

@@ -55,7 +55,7 @@ class Departures:
         """They are forgotten once the block has ended well: every outcome is in the database."""
         try:
             yield
-        except BaseException:
+        except BaseException:  # an interrupt too leaves the note, without which all is in doubt
             self._close()
             raise
         if self._file >= 0:
