@@ -156,18 +156,7 @@ class Apollo:
             if _THRESHOLD.search(refusal.text):
                 return SearchPage(None, [], truncated=True)
             raise
-        total = _total(answer.body)
-        if total is None and not isinstance(answer.body.get("people"), list):
-            raise Unavailable("Apollo answered a search with something else than people")
-        people = [(p, fields) for p in _dicts(answer.body, "people") if (fields := fields_of(p))]
-        return SearchPage(
-            total,
-            [fields for _, fields in people],
-            frozenset(
-                str(p["id"]) for p, _ in people if p.get("has_email") is False and p.get("id")
-            ),
-            limits=read_limits(answer.headers),
-        )
+        return _search_page(answer)
 
     def match(self, people: Sequence[Asked], passage: Passage = UNHINDERED) -> Matched:
         """What Apollo knows of up to LARGEST_MATCH people: a credit for each whom it knows.
@@ -287,6 +276,16 @@ def _detail(person: Asked) -> dict[str, str]:
     firm = theirs["domain"] or theirs["organization_name"]
     told = theirs.get("id") or theirs["email"] or theirs["linkedin_url"] or (named and firm)
     return {name: value for name, value in theirs.items() if value} if told else {}
+
+
+def _search_page(answer: Answer) -> SearchPage:
+    total = _total(answer.body)
+    if total is None and not isinstance(answer.body.get("people"), list):
+        raise Unavailable("Apollo answered a search with something else than people")
+    people = [(p, fields) for p in _dicts(answer.body, "people") if (fields := fields_of(p))]
+    without = {str(p["id"]) for p, _ in people if p.get("has_email") is False and p.get("id")}
+    found = [fields for _, fields in people]
+    return SearchPage(total, found, frozenset(without), limits=read_limits(answer.headers))
 
 
 def _total(body: Mapping[str, Any]) -> int | None:
