@@ -180,6 +180,11 @@ class Settings:
         """The folder of which paid calls have left, while their outcome is not known."""
         return self.home / "departures"
 
+    @property
+    def copies(self) -> Path:
+        """The folder of copies of remote files, while they are read."""
+        return self.home / "copies"
+
     def secret_key(self) -> bytes:
         """The key that signs links and names messages; made once in `home` unless one is set.
 

@@ -73,13 +73,16 @@ class _Mapping:
         return frozenset([*self.columns.values(), *([self.outcome[0]] if self.outcome else [])])
 
 
-def read_csv_source(source: CsvSource, name: str, folder: Path) -> Iterator[Harvested]:
+def read_csv_source(
+    source: CsvSource, name: str, folder: Path, copies: Path | None = None
+) -> Iterator[Harvested]:
     """Every record of the source's files, in order of file name and line, part by part.
 
     Args:
         source: The source as the campaign document describes it.
         name: What the rows are to carry as their source, such as ``csv-1``.
         folder: The folder that the source's path is relative to, unless it is a URL.
+        copies: Where copies of files at a URL are made, as `remote_files.fetched` takes it.
 
     Raises:
         BadInput: If there is no file, or some cannot be read as a whole; with every problem found,
@@ -88,7 +91,7 @@ def read_csv_source(source: CsvSource, name: str, folder: Path) -> Iterator[Harv
     """
     mapping = _mapping_of(source)
     problems: list[Problem] = []
-    for where, opened in _files(source, name, folder):
+    for where, opened in _files(source, name, folder, copies):
         try:
             with opened as path:
                 layout = read_layout(path, where, mapping.wanted | mapping.named)
@@ -102,7 +105,7 @@ def read_csv_source(source: CsvSource, name: str, folder: Path) -> Iterator[Harv
 
 
 def _files(
-    source: CsvSource, name: str, folder: Path
+    source: CsvSource, name: str, folder: Path, copies: Path | None
 ) -> list[tuple[str, AbstractContextManager[Path]]]:
     """What each file of the source is called, and the file itself while it is read."""
     if not source.is_remote:
@@ -112,7 +115,7 @@ def _files(
     if not found:
         told = remote_files.shown(source.path)
         raise BadInput(Problem(name, told, "no such file", "at least one CSV file there"))
-    return [(file.url, remote_files.fetched(file, name)) for file in found]
+    return [(file.url, remote_files.fetched(file, name, copies)) for file in found]
 
 
 def _harvested(

@@ -5,12 +5,11 @@ files of this machine, or what stands in a file (`csv_text`).
 """
 
 import re
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC
 from glob import has_magic
 from http import HTTPStatus
 from pathlib import Path
@@ -28,9 +27,6 @@ _TELLING = frozenset(
     ]
 )
 """What protocols call that which changes with a file, in small letters; never when it was read."""
-
-_COPIES = "aicmo-source-"
-"""What the folders of copies begin with."""
 
 _QUERY = re.compile(r"(https?://[^?]*[?]).*")
 
@@ -99,27 +95,25 @@ def matching(pattern: str, field: str) -> list[RemoteFile]:
 
 
 @contextmanager
-def fetched(file: RemoteFile, field: str) -> Iterator[Path]:
+def fetched(file: RemoteFile, field: str, within: Path | None) -> Iterator[Path]:
     """A copy of the file, for as long as it is read.
+
+    Args:
+        file: One that `matching` gave.
+        field: Where it was found, for the errors.
+        within: The folder that the copy is made in; the system's for temporary files if None.
 
     Raises:
         BadInput: As `matching` does.
         Transient: Likewise.
     """
-    with tempfile.TemporaryDirectory(prefix=_COPIES) as folder:
+    if within is not None:
+        within.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=within) as folder:
         path = Path(folder) / "copy"
         with _told(file.url, field):
             file.files.get_file(file.name, str(path))
         yield path
-
-
-def remove_copies(before: datetime) -> int:
-    """Copies that killed processes left here before then are gone; tells how many."""
-    left = [p for p in Path(tempfile.gettempdir()).glob(f"{_COPIES}*") if p.is_dir()]
-    old = [path for path in left if path.stat().st_mtime < before.timestamp()]
-    for path in old:
-        shutil.rmtree(path, ignore_errors=True)  # another's, on a machine of many users
-    return len(old)
 
 
 def put(path: Path, url: str, field: str) -> None:

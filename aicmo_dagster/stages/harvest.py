@@ -113,7 +113,8 @@ def _parts(
 ) -> Iterable[Harvested]:
     """What `source` holds; or nothing, and why, if it is a provider that could not be asked."""
     if isinstance(source, CsvSource):
-        return read_csv_source(source, name, stored.folder)
+        copies = providers.workspace.settings.copies
+        return read_csv_source(source, name, stored.folder, copies)
     try:
         found = search_people(providers, stored.campaign.campaign, source, name)
     except AicmoError as error:

@@ -3,6 +3,7 @@
 Not here: Dagster's runs, events and ticks (`defs.housekeeping`).
 """
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,7 +12,6 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from aicmo_dagster.settings import Settings
-from aicmo_dagster.sources.remote_files import remove_copies
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store import incidents, results, ticks, uploads
 from aicmo_dagster.store.files import compact
@@ -30,7 +30,7 @@ class Ages:
         ticks: Of campaigns, and what became of them.
         results: What each stage did, and incidents that are over.
         refused: Segments of events that the database would not take.
-        copies: Of remote files; a harvest that reads one for longer is none.
+        copies: Of remote files, which only a process that was killed leaves.
     """
 
     runs: timedelta = timedelta(days=7)
@@ -56,7 +56,7 @@ def keep_house(workspace: Workspace, now: datetime, ages: Ages = AGES) -> dict[s
             "incidents": incidents.forget_before(connection, now - ages.results),
         }
     gone["refused_segments"] = _remove(settings.spool.glob(f"*{REFUSED}"), now - ages.refused)
-    gone["copies"] = remove_copies(now - ages.copies)
+    gone["copies"] = _remove_folders(settings.copies, now - ages.copies)
     logs = [*(settings.dagster_home / "storage").rglob("*")]
     gone["log_files"] = _remove(logs, now - ages.runs)
     _remove_empty(settings.dagster_home / "storage", now - ages.runs)
@@ -80,6 +80,15 @@ def _remove(paths: Iterator[Path] | list[Path], before: datetime) -> int:
     old = [p for p in paths if p.is_file() and p.stat().st_mtime < before.timestamp()]
     for path in old:
         path.unlink(missing_ok=True)
+    return len(old)
+
+
+def _remove_folders(within: Path, before: datetime) -> int:
+    """Folders last changed before then are gone, with what is in them."""
+    found = [path for path in within.glob("*") if path.is_dir()]
+    old = [path for path in found if path.stat().st_mtime < before.timestamp()]
+    for path in old:
+        shutil.rmtree(path, ignore_errors=True)
     return len(old)
 
 

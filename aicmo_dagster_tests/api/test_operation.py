@@ -3,15 +3,17 @@
 import io
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from aicmo_dagster.api.app import CACHE_KIB, create_app
 from aicmo_dagster.api.logs import log_as_json
 from aicmo_dagster.domain.tokens import hook_key, unsubscribe_token
+from aicmo_dagster.settings import Settings
 from aicmo_dagster.stages.clock import beat
 from aicmo_dagster_tests.api.rest import LEADS, Rest
 from aicmo_dagster_tests.samples import NOON, SECRET, lead_id
@@ -102,6 +104,17 @@ def test_of_an_exception_the_log_has_its_type_and_places_alone(lines: io.StringI
     assert (line["event"], line["error"], line["level"]) == ("it failed", "ValueError", "error")
     assert Path(__file__).name in str(line["at"])
     assert "jane" not in lines.getvalue()
+
+
+def test_a_server_keeps_little_of_an_sqlite_file(
+    tmp_path: Path, new_sqlite: Callable[[], str]
+) -> None:
+    """It has a connection for each request it answers, and an export reads as much as there is."""
+    app = create_app(Settings(tmp_path, new_sqlite(), tmp_path, configured_secret_key="a key"))
+    database = app.state.service.workspace.database
+    with database.read() as connection:
+        assert connection.exec_driver_sql("PRAGMA cache_size").scalar_one() == -CACHE_KIB
+    database.close()
 
 
 def test_a_provider_is_heard_that_names_the_key(rest: Rest) -> None:

@@ -148,6 +148,7 @@ def test_mail_of_another_sequence_and_unknown_sequences_are_found(workspace: Wor
     ours = {"step": "intro", "state": "accepted", "lead_id": lead_id(1)}
     sends(workspace.database, "spring", number=8, **ours)
     sends(workspace.database, "spring", number=9, **(ours | {"step": "x", "sequence": "others"}))
+    sends(workspace.database, "spring", number=10, **(ours | {"lead_id": lead_id(2)}))
     found = claim(workspace, "spring")
     assert (found.holds, found.figures) == (False, {"unknown": 1, "strays": 1})
 

@@ -116,10 +116,12 @@ def test_the_job_prunes_our_history_too_and_keeps_the_ledger(
             record_success(connection, "spring", "raw_leads", **times, **rows)
     refused = workspace.settings.spool / "1.refused"
     log = workspace.settings.dagster_home / "storage" / "r" / "compute_logs" / "a.err"
-    for path in (refused, log):
+    copy = workspace.settings.copies / "left" / "copy"
+    for path in (refused, log, copy):
         path.parent.mkdir(parents=True)
         path.touch()
         os.utime(path, (NOON.timestamp(), NOON.timestamp()))
+    os.utime(copy.parent, (NOON.timestamp(), NOON.timestamp()))
     os.utime(log.parent, (NOON.timestamp(), NOON.timestamp()))
     later = NOON + timedelta(days=100)
 
@@ -134,6 +136,7 @@ def test_the_job_prunes_our_history_too_and_keeps_the_ledger(
     assert len(rows) == 1, "the latest success stays"
     assert not refused.exists()
     assert not log.exists()
+    assert not copy.parent.exists()
     workspace.database.close()
 
 
