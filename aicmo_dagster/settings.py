@@ -182,7 +182,7 @@ class Settings:
 
     @property
     def copies(self) -> Path:
-        """The folder of copies of remote files, while they are read."""
+        """The folder of copies of remote files and imports, while they are read."""
         return self.home / "copies"
 
     def secret_key(self) -> bytes:

@@ -1,6 +1,6 @@
 """The application: its endpoints, and what runs beside them while it serves.
 
-Not here: the endpoints (`public` and one module a subject), or listening on a port (`cli.api`).
+Not here: the endpoints (`public` and one module a subject), or listening on a port (`cli.serving`).
 """
 
 from collections.abc import AsyncIterator
@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from ipaddress import ip_network
 
-import pyarrow
 from fastapi import APIRouter, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -51,7 +50,7 @@ from aicmo_dagster.errors import BadInput, Problem
 from aicmo_dagster.settings import Settings, load_settings
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.changes import Changes
-from aicmo_dagster.store.database import open_database
+from aicmo_dagster.store.database import open_or_await
 
 CACHE_KIB = 2_000
 """What a connection to SQLite keeps of the file: there is one for each request being answered."""
@@ -87,17 +86,11 @@ class _Parts:
 def serve_from_environment() -> FastAPI:
     """The application of the environment's settings, as each worker process makes it."""
     log_as_json()
-    hold_little()
     return create_app(load_settings())
 
 
-def hold_little() -> None:
-    """What Arrow frees, in the whole process, is there for others: its own pool would keep it."""
-    pyarrow.set_memory_pool(pyarrow.system_memory_pool())
-
-
 def create_app(settings: Settings) -> FastAPI:
-    """The application; its database is open and its threads run while it serves.
+    """The application; its threads run while it serves, also while its database is away.
 
     Raises:
         BadInput: If AICMO_TRUSTED_PROXIES holds what is no address or network.
@@ -124,7 +117,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 def _parts(settings: Settings) -> _Parts:
     limits = replace(settings.database_limits, cache_kib=CACHE_KIB)
-    database = open_database(settings.database_url, limits)
+    database = open_or_await(settings.database_url, limits)
     workspace = Workspace(settings, database)
     recorder, targets = Recorder(workspace), Targets(database)
     return _Parts(

@@ -35,7 +35,7 @@ class HealthDetail(BaseModel):
     at: datetime
     checks: dict[str, CheckDetail] = Field(
         description="By part: database, scheduler, mail, dead_letters, apollo, dropcontact, "
-        "memory, disk, spool, dagster."
+        "memory, disk, spool, dagster, settings."
     )
 
 

@@ -26,6 +26,8 @@ from aicmo_dagster.store import api_requests
 from aicmo_dagster.store.api_requests import Answer, Asked
 
 KEPT_HEADERS = ("etag", "location", "retry-after")
+REPLAYED = "Idempotency-Replayed"
+"""The header of an answer that was given before."""
 
 IdempotencyKey = Annotated[
     str | None,
@@ -142,5 +144,5 @@ def _kept(response: JSONResponse) -> Answer:
 
 
 def _replayed(kept: Answer) -> Response:
-    headers = {**kept.headers, "Idempotency-Replayed": "true"}
+    headers = {**kept.headers, REPLAYED: "true"}
     return Response(kept.body, kept.status, headers, "application/json")

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from aicmo_dagster.errors import AicmoError, BadInput, NotFound, Problem, Transient
+from aicmo_dagster.store.engines import DatabaseAway, StatementEnded
 
 MEDIA_TYPE = "application/problem+json"
 SOON_SECONDS = 5
@@ -151,7 +152,16 @@ def refusal_of(error: Exception) -> Refusal:
 def _unavailable(error: Exception) -> Refusal:
     # What the error says names hosts and files, which are nobody's business out there.
     _log.warning("answered 503: %s", type(error).__name__)
-    detail = "something this needs, such as the database, cannot be used now; try again"
+    match error:
+        case StatementEnded():
+            detail = "the database took too long for this; ask again when less is going on"
+        case DatabaseAway() | sa.exc.SQLAlchemyError():
+            detail = (
+                "the database cannot be used now: start it, or see AICMO_DATABASE_URL; "
+                "'aicmo doctor', where this runs, tells more"
+            )
+        case _:
+            detail = "something this needs cannot be used now; GET /health tells what"
     return Refusal(503, detail, headers={"Retry-After": str(SOON_SECONDS)})
 
 

@@ -33,7 +33,12 @@ JOBS: dict[Action, tuple[str, tuple[str, ...]]] = {
 }
 """What is run: a job, and its stages."""
 
-SHARED_JOB = "shared_nurture_job"
+SHARED_JOBS = {
+    "shared_nurture_job": "nurture_campaigns",
+    "shared_harvest_job": "harvest_campaigns",
+}
+"""The jobs whose runs campaigns share, and the step of each."""
+
 INTENT_TAG = "aicmo/intent"
 PARTITION_TAG = "dagster/partition"
 SETTLED = timedelta(minutes=2)
@@ -183,10 +188,12 @@ class Runs:
             found = [_run(record) for record in instance.get_run_records(own)]
             stillborn = dg.DagsterRunStatus.NOT_STARTED
             waiting = {r.run_id for r in instance.get_runs(own) if r.status == stillborn}
-            shared = dg.RunsFilter(job_name=SHARED_JOB, statuses=_UNFINISHED)
             found += [
                 _run(record)
-                for record in instance.get_run_records(shared)
+                for job in SHARED_JOBS
+                for record in instance.get_run_records(
+                    dg.RunsFilter(job_name=job, statuses=_UNFINISHED)
+                )
                 if campaign in _shared_among(record.dagster_run)
             ]
         lost = datetime.now(UTC) - self.settled
@@ -270,10 +277,10 @@ def _never_left(error: requests.RequestException) -> bool:
 
 
 def _shared_among(run: dg.DagsterRun) -> list[str]:
-    """The campaigns of a run of `SHARED_JOB`, which has no partition."""
+    """The campaigns of a run of `SHARED_JOBS`, which has no partition."""
     config: Any = run.run_config
     try:
-        return list(config["ops"]["nurture_campaigns"]["config"]["campaigns"])
+        return list(config["ops"][SHARED_JOBS[run.job_name]]["config"]["campaigns"])
     except (KeyError, TypeError):
         return []
 

@@ -126,7 +126,7 @@ def withdraw(kind: Kind, digest: Hash, principal: Admin, work: Work, now: Now) -
         record_change(connection, who, "suppression.withdraw", now, subject=digest, before=before)
 
 
-@router.post("/erasures", response_model=Erased)
+@router.post("/erasures", response_model=Erased, responses=answers(409))
 def forget(asked: Erase, principal: Admin, work: Work, now: Now, once: Once) -> Response:
     """The person is in nothing that AICMO keeps; only a keyed hash stays, to suppress them."""
     principal.require_all_campaigns()

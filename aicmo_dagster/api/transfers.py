@@ -3,7 +3,6 @@
 Not here: reading and writing the formats (`stages.imports`, `stages.export`).
 """
 
-import tempfile
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import chain
@@ -24,7 +23,7 @@ from aicmo_dagster.api.service import Now, Work
 from aicmo_dagster.domain.schemas import STAGES
 from aicmo_dagster.sources.lead_files import Kind
 from aicmo_dagster.stages.export import Format, exported
-from aicmo_dagster.stages.imports import import_leads
+from aicmo_dagster.stages.imports import copy_folder, import_leads
 from aicmo_dagster.store.audit import record_change
 from aicmo_dagster.store.uploads import Upload, list_uploads, remove_upload
 
@@ -103,8 +102,8 @@ async def import_(
     if kind is None:
         raise Refusal(415, f"expected one of: {', '.join(KINDS)}")
     mapping = dict(_pair(each) for each in columns)
-    with tempfile.TemporaryDirectory(prefix="import-", dir=work.settings.home) as folder:
-        path = FilePath(folder) / f"{name}.{kind}"
+    with copy_folder(work.settings) as folder:
+        path = folder / f"{name}.{kind}"
         await _receive(request, path)
         upload, new = await run_in_threadpool(
             import_leads, work, key, path, kind, name, mapping, principal.who, now

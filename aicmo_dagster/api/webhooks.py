@@ -10,10 +10,13 @@ from datetime import datetime
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
+import sqlalchemy as sa
 from fastapi import APIRouter, Path, Query, Response
+from fastapi.responses import JSONResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from aicmo_dagster.api.access import Admin, Principal
+from aicmo_dagster.api.once import KEPT_HEADERS, REPLAYED, Once, answered
 from aicmo_dagster.api.paging import DEFAULT_PAGE, Cursor, Limit, Page, decode_cursor, page_of
 from aicmo_dagster.api.problems import Fault, Refusal, answers
 from aicmo_dagster.api.service import BASE, Now, Work
@@ -112,10 +115,10 @@ def list_(principal: Admin, work: Work) -> WebhookList:
     return WebhookList(items=[_detail(hook) for hook in found if _reaches(principal, hook)])
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, response_model=WebhookCreated)
 def create(
-    wanted: WebhookWanted, principal: Admin, work: Work, now: Now, response: Response
-) -> WebhookCreated:
+    wanted: WebhookWanted, principal: Admin, work: Work, now: Now, once: Once
+) -> JSONResponse:
     """Events are posted to the URL from now on, signed with the secret of the answer."""
     _require_within(principal, wanted)
     _require_public(wanted, work)
@@ -130,15 +133,24 @@ def create(
         created_at=now,
         updated_at=now,
     )
-    with work.database.write() as connection:
+
+    def add(connection: sa.Connection) -> JSONResponse:
         webhooks.add_webhook(connection, hook)
         after = _facts(hook)
         record_change(
             connection, principal.who, "webhook.create", now, subject=hook.id, after=after
         )
-    response.headers["Location"] = f"{BASE}/webhooks/{hook.id}"
-    secret = subscription_secret(work.settings.secret_key(), hook.id)
-    return WebhookCreated(**_detail(hook).model_dump(), secret=secret)
+        return answered(_detail(hook), 201, {"Location": f"{BASE}/webhooks/{hook.id}"})
+
+    return _with_secret(once.write(principal, add), work)
+
+
+def _with_secret(kept: Response, work: Workspace) -> JSONResponse:
+    """The answer with the webhook's secret, which is not kept with it."""
+    told = WebhookDetail.model_validate_json(bytes(kept.body))
+    secret = subscription_secret(work.settings.secret_key(), told.id)
+    headers = {n: kept.headers[n] for n in (*KEPT_HEADERS, REPLAYED) if n in kept.headers}
+    return answered(WebhookCreated(**told.model_dump(), secret=secret), kept.status_code, headers)
 
 
 @router.get("/{id}", responses=answers(404))
@@ -217,13 +229,19 @@ def list_deliveries(
 
 
 @router.post("/{id}/deliveries/{delivery}/resend", status_code=202, responses=answers(404))
-def resend(id: WebhookId, delivery: DeliveryKey, principal: Admin, work: Work, now: Now) -> None:
+def resend(
+    id: WebhookId, delivery: DeliveryKey, principal: Admin, work: Work, now: Now, once: Once
+) -> Response:
     """It is due again at once, under the same id and with all its attempts."""
     _known(id, principal, work)
-    with work.database.write() as connection:
+
+    def act(connection: sa.Connection) -> JSONResponse:
         if not webhooks.resend(connection, id, delivery, now):
             raise Refusal(404, "there is no such delivery")
         record_change(connection, principal.who, "webhook.resend", now, subject=delivery)
+        return JSONResponse(None, 202)
+
+    return once.write(principal, act)
 
 
 def _known(id: str, principal: Principal, work: Workspace) -> Webhook:

@@ -1,17 +1,14 @@
-"""`aicmo api`: the REST API and the public service, until they are stopped."""
+"""`aicmo api`: the REST API and the public service, until they are stopped.
+
+Not here: serving them (`serving`), which imports Arrow.
+"""
 
 import os
-import shutil
-from pathlib import Path
 
 import click
-import uvicorn
 
-from aicmo_dagster.api.app import trusted_proxies
-from aicmo_dagster.api.logs import log_as_json
-from aicmo_dagster.api.rates import Rates
-from aicmo_dagster.settings import load_settings
-from aicmo_dagster.stages.workspace import open_workspace
+FRUGAL = {"ARROW_DEFAULT_MEMORY_POOL": "system"}
+"""What Arrow frees is there for others: its own pools keep it. Arrow reads it when imported."""
 
 
 @click.command()
@@ -20,34 +17,7 @@ from aicmo_dagster.stages.workspace import open_workspace
 @click.option("--workers", default=1, show_default=True, help="Processes that serve.")
 def api(host: str, port: int, workers: int) -> None:
     """Serve the REST API, open pixels, links and the unsubscribe page; Ctrl-C stops."""
-    settings = load_settings()
-    trusted_proxies(settings.trusted_proxies)
-    Rates(settings.api_rate)
-    settings.secret_key()
-    with open_workspace(settings):  # so that workers find it made, and a fault is told once
-        pass
-    os.environ.update(settings.process_environment())
-    log_as_json()
-    if workers > 1:
-        _share_measures(settings.home / "measures")
-    click.echo(f"Serving http://{host}:{port} for {settings.public_url}    Ctrl-C stops")
-    uvicorn.run(
-        "aicmo_dagster.api.app:serve_from_environment",
-        factory=True,
-        host=host,
-        port=port,
-        workers=workers,
-        http="h11",  # it bounds the headers it takes; httptools does not
-        proxy_headers=False,  # whom to trust is ours to say
-        server_header=False,
-        access_log=False,  # it would hold addresses of recipients
-        log_config=None,  # the application's own holds for all
-        log_level="warning",
-    )
+    os.environ.update(FRUGAL)
+    from aicmo_dagster.cli.serving import serve
 
-
-def _share_measures(folder: Path) -> None:
-    """Workers measure into files there, which each of them tells of; those of before are gone."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700)
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+    serve(host, port, workers)

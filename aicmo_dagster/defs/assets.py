@@ -10,6 +10,7 @@ from aicmo_dagster.defs.columns import column_schema
 from aicmo_dagster.defs.in_turn import Metadata, Work, failure_of, log_done, run_campaigns, told
 from aicmo_dagster.defs.metadata import of_report
 from aicmo_dagster.defs.partitions import campaign_partitions
+from aicmo_dagster.defs.pools import BULK_WRITES, MAIL, PROVIDERS
 from aicmo_dagster.defs.resources import Clock
 from aicmo_dagster.domain.schemas import STAGES
 from aicmo_dagster.stages.harvest import harvest
@@ -46,7 +47,7 @@ def stage_arguments(stage: str, *, kinds: set[str], pool: str) -> dict[str, Any]
     }
 
 
-@dg.asset(**stage_arguments("raw_leads", kinds={"csv", "pandas"}, pool="providers"))
+@dg.asset(**stage_arguments("raw_leads", kinds={"csv", "pandas"}, pool=PROVIDERS))
 def raw_leads(
     context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace], clock: Clock
 ) -> dg.MaterializeResult:
@@ -59,7 +60,7 @@ def raw_leads(
 
 
 @dg.asset(
-    **stage_arguments("scored_leads", kinds={"pandas"}, pool="bulk_writes"),
+    **stage_arguments("scored_leads", kinds={"pandas"}, pool=BULK_WRITES),
     deps=[raw_leads, "score_model"],
 )
 def scored_leads(
@@ -70,7 +71,7 @@ def scored_leads(
 
 
 @dg.asset(
-    **stage_arguments("qualified_leads", kinds={"pandas"}, pool="bulk_writes"), deps=[scored_leads]
+    **stage_arguments("qualified_leads", kinds={"pandas"}, pool=BULK_WRITES), deps=[scored_leads]
 )
 def qualified_leads(
     context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace], clock: Clock
@@ -83,7 +84,7 @@ def qualified_leads(
 
 
 @dg.asset(
-    **stage_arguments("routed_leads", kinds={"pandas"}, pool="bulk_writes"), deps=[qualified_leads]
+    **stage_arguments("routed_leads", kinds={"pandas"}, pool=BULK_WRITES), deps=[qualified_leads]
 )
 def routed_leads(
     context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace], clock: Clock
@@ -92,7 +93,7 @@ def routed_leads(
     return run_stage(context, workspace, clock)
 
 
-@dg.asset(**stage_arguments("nurture_sends", kinds={"email"}, pool="mail"), deps=[routed_leads])
+@dg.asset(**stage_arguments("nurture_sends", kinds={"email"}, pool=MAIL), deps=[routed_leads])
 def nurture_sends(
     context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace], clock: Clock
 ) -> dg.MaterializeResult:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+from aicmo_dagster.defs.pools import introduce_pools
 from aicmo_dagster.defs.resources import Clock
 from aicmo_dagster.settings import load_settings
 from aicmo_dagster.stages.workspace import Workspace, open_workspace
+from aicmo_dagster.store.database import bring_up_to_date
 
 
 @dataclass(frozen=True)
@@ -21,25 +23,50 @@ class Evaluation:
     clock: Clock
 
 
-class _OpenInstance:
-    """The instance that the evaluations of this process share."""
+class _Kept:
+    """What the evaluations of this process share: an open instance, and how to speak to our tables.
+
+    A new engine would compile each statement anew, which takes longer than to execute it. But no
+    connection stays open: the file of a database may be another one by the next evaluation.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._open: tuple[object, dg.DagsterInstance] | None = None
+        self._instance: tuple[object, dg.DagsterInstance] | None = None
+        self._workspace: Workspace | None = None
 
-    def of(self, context: dg.SensorEvaluationContext) -> dg.DagsterInstance:
+    def instance(self, context: dg.SensorEvaluationContext) -> dg.DagsterInstance:
         """The instance that `context` refers to; opened if no evaluation has needed it yet."""
         reference = context.instance_ref
         if reference is None:
             return context.instance
         with self._lock:
-            if self._open is None or self._open[0] != reference:
-                self._open = (reference, dg.DagsterInstance.from_ref(reference))
-            return self._open[1]
+            if self._instance is None or self._instance[0] != reference:
+                instance = dg.DagsterInstance.from_ref(reference)
+                introduce_pools(instance)
+                self._instance = (reference, instance)
+            return self._instance[1]
+
+    @contextmanager
+    def workspace(self) -> Iterator[Workspace]:
+        """The workspace that the environment names, its database brought up to date first."""
+        settings = load_settings()
+        with self._lock:
+            known = self._workspace
+        if known is None or known.settings != settings:
+            with open_workspace(settings) as opened:
+                yield opened
+            with self._lock:
+                self._workspace = opened
+            return
+        bring_up_to_date(known.database)
+        try:
+            yield known
+        finally:
+            known.database.close()
 
 
-_OPEN_INSTANCE = _OpenInstance()
+_KEPT = _Kept()
 
 
 @contextmanager
@@ -50,9 +77,9 @@ def evaluation(context: dg.SensorEvaluationContext) -> Iterator[Evaluation]:
     instance for each evaluation, which takes longer than most evaluations do: each of its databases
     is asked whether its schema is the newest. So sensors name none, and one instance stays open.
     """
-    instance = _OPEN_INSTANCE.of(context)
+    instance = _KEPT.instance(context)
     if context.resource_defs:
         yield Evaluation(instance, context.resources.workspace, context.resources.clock)
         return
-    with open_workspace(load_settings()) as workspace:
+    with _KEPT.workspace() as workspace:
         yield Evaluation(instance, workspace, Clock())

@@ -27,6 +27,12 @@ Context = dg.AssetExecutionContext | dg.OpExecutionContext
 RETRIES_TAG = "aicmo/retries"
 """On a run: how often a step is tried again after a fault that may pass by itself."""
 
+RUN_KEY = "dagster/run_key"
+"""On a run that a sensor asked for: Dagster's tag for what stands for the request."""
+
+LONG = {"aicmo/work": "long"}
+"""On runs that may take hours: the queue leaves slots for the others, however many these are."""
+
 
 @dataclass(frozen=True)
 class Work:
@@ -73,27 +79,48 @@ def run_campaigns(
     Raises:
         dg.Failure: If the run was cancelled; nothing is done then.
     """
-    _require_wanted(context)
-    run_id = context.run.run_id
+    require_wanted(context)
     done: dict[str, Metadata] = {}
     failures: dict[str, Exception] = {}
     for key in keys:
-        attempt = Attempt(workspace, key, work.stage, run_id, begun_at=datetime.now(UTC))
         try:
-            report, metadata = work.perform(key)
-            if work.recorded:
-                attempt.succeeded(report, datetime.now(UTC))
-                metadata = {**metadata, **_freshness(workspace, key, work.stage)}
-            done[key] = metadata
+            done[key] = attempted(work, key, workspace, context)
         except Exception as error:  # the boundary: whatever it is, the next campaign has its turn
             failures[key] = error
-            if work.recorded:
-                with suppress(Exception):  # the database may be what failed
-                    attempt.failed(failure_text(error), datetime.now(UTC))
     return done, failures
 
 
-def _require_wanted(context: Context) -> None:
+def attempted(
+    work: Work,
+    key: str,
+    workspace: Workspace,
+    context: Context,
+    tell: Callable[[Metadata], None] = lambda _: None,
+) -> Metadata:
+    """Does `work` for one campaign and gives its metadata, told before it is recorded as done.
+
+    So what a killed run has recorded was told, too; what it told and did not record is done again.
+
+    Raises:
+        Exception: Whatever it was that failed; that it did is recorded.
+    """
+    attempt = Attempt(workspace, key, work.stage, context.run.run_id, begun_at=datetime.now(UTC))
+    try:
+        report, metadata = work.perform(key)
+        if work.recorded:
+            metadata = {**metadata, **_freshness(workspace, key, work.stage)}
+        tell(metadata)
+        if work.recorded:
+            attempt.succeeded(report, datetime.now(UTC))
+        return metadata
+    except Exception as error:
+        if work.recorded:
+            with suppress(Exception):  # the database may be what failed
+                attempt.failed(failure_text(error), datetime.now(UTC))
+        raise
+
+
+def require_wanted(context: Context) -> None:
     """A run that is cancelled just as it leaves the queue is begun by Dagster all the same."""
     run_id, cancelled = context.run.run_id, dg.DagsterEventType.RUN_CANCELED
     if context.instance.get_records_for_run(run_id, of_type=cancelled, limit=1).records:
@@ -115,13 +142,25 @@ def failure_of(failures: Mapping[str, Exception], context: Context) -> Exception
     """
     retry = context.retry_number + 1
     retries = int(context.run.tags.get(RETRIES_TAG, "0"))
-    description = "\n".join(f"{key}: {failure_text(error)}" for key, error in failures.items())
     if retry <= retries and all(is_transient(error) for error in failures.values()):
         # Dagster's event of it tells no reason.
-        context.log.warning(f"This is tried again, since it may pass by itself:\n{description}")
+        context.log.warning(
+            f"This is tried again, since it may pass by itself:\n{failures_text(failures)}"
+        )
         return dg.RetryRequested(retries, seconds_to_wait=wait_before(retry, random.random()))
+    return failure_for_good(failures)
+
+
+def failure_for_good(failures: Mapping[str, Exception]) -> dg.Failure:
+    """What a step ends with that is not tried again."""
     codes = {e.exit_code if isinstance(e, AicmoError) else 1 for e in failures.values()}
-    return dg.Failure(description, metadata={"exit_code": min(codes)}, allow_retries=False)
+    metadata = {"exit_code": min(codes)}
+    return dg.Failure(failures_text(failures), metadata=metadata, allow_retries=False)
+
+
+def failures_text(failures: Mapping[str, Exception]) -> str:
+    """What may be logged of each campaign's error, a line each."""
+    return "\n".join(f"{key}: {failure_text(error)}" for key, error in failures.items())
 
 
 def log_done(context: Context, stage: str, done: Mapping[str, Metadata]) -> None:

@@ -5,23 +5,23 @@ Not here: what is wrong (`stages.incidents`), or where it is told (`stages.alert
 
 from collections.abc import Collection, Iterator
 from datetime import datetime
-from typing import Any
 
 import dagster as dg
 
 from aicmo_dagster.defs.engagement import engagement_job, inbound_job
 from aicmo_dagster.defs.evaluations import evaluation
 from aicmo_dagster.defs.housekeeping import housekeeping_job
-from aicmo_dagster.defs.jobs import (
-    full_pipeline_job,
-    lead_pipeline_job,
-    nurture_job,
-    shared_nurture_job,
-)
+from aicmo_dagster.defs.jobs import full_pipeline_job, lead_pipeline_job, nurture_job
 from aicmo_dagster.defs.models import train_job
+from aicmo_dagster.defs.pools import MAIL
 from aicmo_dagster.defs.reports import report_job
 from aicmo_dagster.defs.resources import RESOURCES, Clock
 from aicmo_dagster.defs.run_queries import is_of_a_tick, is_tried_again, unfinished_runs
+from aicmo_dagster.defs.shared_runs import (
+    campaigns_sharing,
+    shared_harvest_job,
+    shared_nurture_job,
+)
 from aicmo_dagster.domain.incidents import LATE, RUN_FAILED, Fault
 from aicmo_dagster.domain.schemas import STAGES
 from aicmo_dagster.stages.alerts import is_anything_to_tell, tell_incidents
@@ -42,6 +42,7 @@ STAGES_OF: dict[str, Collection[str]] = {
     full_pipeline_job.name: STAGES,
     nurture_job.name: STAGES[4:],
     shared_nurture_job.name: STAGES[4:],
+    shared_harvest_job.name: STAGES[:4],
     train_job.name: ["score_model"],
     report_job.name: [STAGE],
 }
@@ -50,7 +51,7 @@ STAGES_OF: dict[str, Collection[str]] = {
 _ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
 
 
-@dg.op(pool="mail")
+@dg.op(pool=MAIL)
 def tell_what_is_wrong(
     context: dg.OpExecutionContext, workspace: dg.ResourceParam[Workspace], clock: Clock
 ) -> None:
@@ -104,11 +105,8 @@ def note_lost(workspace: Workspace, run: dg.DagsterRun, now: datetime) -> None:
 
 def campaigns_of(run: dg.DagsterRun) -> list[str]:
     """Whose run it is: a partition's, those of a batch, or those that share it."""
-    if run.job_name == shared_nurture_job.name:
-        config: Any = run.run_config
-        return list(config["ops"]["nurture_campaigns"]["config"]["campaigns"])
     partition = run.tags.get("dagster/partition")
-    return [partition] if partition else []
+    return [partition] if partition else campaigns_sharing(run)
 
 
 def stages_of(run: dg.DagsterRun) -> Collection[str]:

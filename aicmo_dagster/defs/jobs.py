@@ -1,16 +1,15 @@
-"""The jobs: runs of the assets under a name. Not here: when they run (`sensors`)."""
+"""The jobs: runs of the assets under a name.
+
+Not here: when they run (`sensors`), or jobs whose runs campaigns share (`shared_runs`).
+"""
 
 from typing import Any
 
 import dagster as dg
 
-from aicmo_dagster.defs.assets import ASSETS, stage_work
-from aicmo_dagster.defs.in_turn import failure_of, log_done, run_campaigns
-from aicmo_dagster.defs.resources import RESOURCES, Clock
-from aicmo_dagster.stages.workspace import Workspace
-
-LONG = {"aicmo/work": "long"}
-"""On runs that may take hours: the queue leaves slots for the others, however many these are."""
+from aicmo_dagster.defs.assets import ASSETS
+from aicmo_dagster.defs.in_turn import LONG
+from aicmo_dagster.defs.shared_runs import SHARED_JOBS
 
 lead_pipeline_job = dg.define_asset_job(
     "lead_pipeline_job",
@@ -31,39 +30,4 @@ nurture_job = dg.define_asset_job(
 )
 
 
-class SharedNurture(dg.Config):
-    """The campaigns whose mail is due.
-
-    Args:
-        campaigns: Their keys.
-    """
-
-    campaigns: list[str]
-
-
-@dg.op(pool="mail")
-def nurture_campaigns(
-    context: dg.OpExecutionContext,
-    config: SharedNurture,
-    workspace: dg.ResourceParam[Workspace],
-    clock: Clock,
-) -> None:
-    """Sends what is due in each campaign; the failure of one is its own."""
-    work = stage_work("nurture_sends", workspace, clock)
-    done, failures = run_campaigns(work, config.campaigns, workspace, context)
-    log_done(context, work.stage, done)
-    if failures:
-        raise failure_of(failures, context) from None
-
-
-@dg.job(
-    description="Send what is due in many campaigns: a run for each would cost far more.",
-    # Bound here, since Dagster would bind them by copying the sensors that name this job.
-    resource_defs=RESOURCES,
-)
-def shared_nurture_job() -> None:
-    """One step for all campaigns."""
-    nurture_campaigns()
-
-
-JOBS: list[Any] = [lead_pipeline_job, full_pipeline_job, nurture_job, shared_nurture_job]
+JOBS: list[Any] = [lead_pipeline_job, full_pipeline_job, nurture_job, *SHARED_JOBS]

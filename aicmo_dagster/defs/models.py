@@ -7,8 +7,7 @@ from datetime import datetime
 import dagster as dg
 
 from aicmo_dagster.defs.assets import OWNERS
-from aicmo_dagster.defs.in_turn import Metadata, Work, materialise
-from aicmo_dagster.defs.jobs import LONG
+from aicmo_dagster.defs.in_turn import LONG, Metadata, Work, materialise
 from aicmo_dagster.defs.partitions import campaign_partitions
 from aicmo_dagster.defs.resources import WORKER_TAG, Clock
 from aicmo_dagster.defs.runs import run_failure

@@ -5,6 +5,7 @@ import dagster as dg
 from aicmo_dagster.defs.assets import OWNERS
 from aicmo_dagster.defs.in_turn import Metadata, Work, materialise
 from aicmo_dagster.defs.partitions import campaign_partitions
+from aicmo_dagster.defs.pools import MAIL
 from aicmo_dagster.defs.resources import Clock
 from aicmo_dagster.stages.campaign_report import STAGE, report_campaign
 from aicmo_dagster.stages.report import Report
@@ -18,7 +19,7 @@ from aicmo_dagster.stages.workspace import Workspace
     kinds={"email"},
     owners=OWNERS,
     deps=["nurture_sends"],
-    pool="mail",
+    pool=MAIL,
 )
 def campaign_report(
     context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace], clock: Clock

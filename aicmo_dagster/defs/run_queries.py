@@ -4,17 +4,17 @@ from collections.abc import Iterable
 
 import dagster as dg
 
+from aicmo_dagster.defs.in_turn import RUN_KEY
 from aicmo_dagster.defs.runs import UNFINISHED
 from aicmo_dagster.stages.clock import Ended
 
 GOING = [*UNFINISHED, dg.DagsterRunStatus.QUEUED]
-RUN_KEY = "dagster/run_key"
 WILL_RETRY = "dagster/will_retry"
 MAX_RETRIES = "dagster/max_retries"
 
 
 def busy_campaigns(instance: dg.DagsterInstance) -> dict[str, str]:
-    """Campaign to the run of it that has not ended."""
+    """Campaign to the run of it alone that has not ended."""
     runs = instance.get_runs(dg.RunsFilter(statuses=GOING))
     partitions = ((run.tags.get("dagster/partition"), run.run_id) for run in runs)
     return {partition: run_id for partition, run_id in partitions if partition}

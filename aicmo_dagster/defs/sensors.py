@@ -8,19 +8,19 @@ from typing import Any
 import dagster as dg
 
 from aicmo_dagster.defs.evaluations import evaluation
-from aicmo_dagster.defs.in_turn import RETRIES_TAG
-from aicmo_dagster.defs.jobs import (
-    LONG,
-    full_pipeline_job,
-    lead_pipeline_job,
-    nurture_job,
-    shared_nurture_job,
-)
+from aicmo_dagster.defs.in_turn import LONG, RETRIES_TAG
+from aicmo_dagster.defs.jobs import full_pipeline_job, lead_pipeline_job, nurture_job
 from aicmo_dagster.defs.models import train_job
 from aicmo_dagster.defs.partitions import campaign_partitions
 from aicmo_dagster.defs.reports import report_job
 from aicmo_dagster.defs.run_queries import MAX_RETRIES, busy_campaigns, runs_of_keys
 from aicmo_dagster.defs.runs import fail_abandoned_runs
+from aicmo_dagster.defs.shared_runs import (
+    SHARED_JOBS,
+    shared_config,
+    shared_harvest_job,
+    shared_nurture_job,
+)
 from aicmo_dagster.stages import clock as stage_clock
 from aicmo_dagster.stages.arrivals import ANSWERS, NEW_FILES, look_for_arrivals
 from aicmo_dagster.stages.clock import Request
@@ -40,6 +40,9 @@ JOB_OF: dict[str, Any] = {
     "train": train_job,
     "report": report_job,
 }
+SHARED_JOB_OF: dict[str, Any] = {"nurture": shared_nurture_job, "harvest": shared_harvest_job}
+"""Of requests that are several campaigns'."""
+
 PRIORITIES = {
     **{"nurture": -1, "large_nurture": -1, "report": -1},
     **{"full_pipeline": -2, "harvest": -2, "follow": -2, NEW_FILES: -2, ANSWERS: -2, "train": -3},
@@ -50,7 +53,7 @@ ARRIVAL_SECONDS = 120
 
 
 @dg.sensor(
-    jobs=list({job.name: job for job in JOB_OF.values()}.values()),
+    jobs=[*{job.name: job for job in (*JOB_OF.values(), shared_harvest_job)}.values()],
     minimum_interval_seconds=SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
@@ -99,13 +102,14 @@ def _run_request(request: Request) -> dg.RunRequest:
     }
     if request.job == stage_clock.LARGE_NURTURE:
         tags |= LONG
-    shared = request.job == stage_clock.SHARED
-    config = {"ops": {"nurture_campaigns": {"config": {"campaigns": list(request.campaigns)}}}}
+    several = len(request.campaigns) > 1
+    job = (SHARED_JOB_OF if several else JOB_OF)[request.job]
+    shared = job in SHARED_JOBS
     return dg.RunRequest(
         run_key=request.run_key,
-        job_name=JOB_OF[request.job].name,
+        job_name=job.name,
         partition_key=None if shared else request.campaigns[0],
-        run_config=config if shared else {},
+        run_config=shared_config(job.name, request.campaigns) if shared else {},
         asset_selection=[dg.AssetKey(stage) for stage in request.stages] or None,
         tags=tags,
     )

@@ -145,10 +145,10 @@ def find_people(claims: Claims, row_count: int, known: pd.DataFrame) -> People:
     return People(lead_ids, news, nodes.dictionary, settled)
 
 
-def address_alias(campaign: str, address: str) -> str:
-    """The alias that everybody ever met at `address`, in its normal spelling, has."""
-    prefix = f"{campaign}{_MARK}address"
-    return _hashed(pyarrow.array([address], pyarrow.string()), prefix)[0].as_py()
+def alias_of(campaign: str, kind: str, value: str) -> str:
+    """The alias that everybody has who was ever met under an identity, as `identities` names it."""
+    prefix = f"{campaign}{_MARK}{kind}"
+    return _hashed(pyarrow.array([value], pyarrow.string()), prefix)[0].as_py()
 
 
 def _hashed(values: pyarrow.Array, prefix: str) -> pyarrow.Array:

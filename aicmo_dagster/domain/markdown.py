@@ -6,14 +6,15 @@ Not here: the language of the tags (`sandbox`), reading Markdown (`bodies`), or 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from types import MappingProxyType
 
 from jinja2 import nodes
 
 from aicmo_dagster.domain.bodies import convert
 from aicmo_dagster.domain.sandbox import ESCAPING, PLAIN, Columns
 from aicmo_dagster.domain.template_faults import template_problems
-from aicmo_dagster.domain.templates import Program, present
+from aicmo_dagster.domain.templates import Known, Program, present
 from aicmo_dagster.errors import BadInput
 
 _ADDRESS = """---
@@ -73,26 +74,43 @@ class MessageTemplate:
         return Rendered(" ".join(self.subject.render(values).split()), f"{text}\n", html)
 
 
-def compile_message(subject: str, body: str) -> MessageTemplate:
+def compile_message(
+    subject: str, body: str, known: Known = MappingProxyType({})
+) -> MessageTemplate:
     """The template of a message: a subject of one line, a Markdown body, and its footer.
 
     The footer gives the sender's postal address, and a link to unsubscribe by unless the body
-    always shows ``unsubscribe_url`` itself.
+    always shows ``unsubscribe_url`` itself. What was asked for last is kept: each pass of sending
+    asks for the same.
+
+    Args:
+        subject: A Jinja template.
+        body: Markdown with Jinja tags.
+        known: Tokens that are the same for every lead, as `Program.of` takes them.
 
     Raises:
         BadInput: If `template_problems` finds any.
     """
+    shared = tuple((name, tuple(parts.items())) for name, parts in known.items())
+    return _compiled(subject, body, shared)
+
+
+@lru_cache(maxsize=256)
+def _compiled(
+    subject: str, body: str, shared: tuple[tuple[str, tuple[tuple[str, object], ...]], ...]
+) -> MessageTemplate:
     problems = template_problems(subject, "template", "subject")
     problems += template_problems(body, "template", "body")
     if problems:
         raise BadInput(*problems)
+    known = {name: dict(parts) for name, parts in shared}
     footer = _ADDRESS if _always_links_out(PLAIN.parse(body)) else f"{_ADDRESS}\n{_UNSUBSCRIBE}\n"
     parts = [convert(source, PLAIN) for source in (body, footer)]
     html = "".join(part.html for part in parts).join(_DOCUMENT)
     return MessageTemplate(
-        subject=Program.of(subject, PLAIN),
-        text=Program.of("\n".join(part.text for part in parts), PLAIN),
-        html=Program.of(html, ESCAPING),
+        subject=Program.of(subject, PLAIN, known),
+        text=Program.of("\n".join(part.text for part in parts), PLAIN, known),
+        html=Program.of(html, ESCAPING, known),
         source=html,
     )
 

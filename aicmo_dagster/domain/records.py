@@ -8,7 +8,7 @@ Not here: how a field is read (`normalise`, `quantities`), who is who (`identity
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 import pyarrow
@@ -101,6 +101,19 @@ class Records:
         nothing = pyarrow.schema(list(_REJECT.items())).empty_table()
         rejects = pyarrow.concat_tables([nothing, *self._rejects])
         return rejects.to_pandas(types_mapper=pd.ArrowDtype)
+
+
+def text_rows(given: Sequence[Mapping[str, str]], **shared: str) -> pd.DataFrame:
+    """A row of text for each of `given`, and what all `shared` is, numbered from 1 on as `row`."""
+    names = sorted(set[str]().union(*given))
+    kind = pyarrow.struct([(name, pyarrow.string()) for name in names])
+    columns = dict(zip(names, pyarrow.array(given, kind).flatten(), strict=True))
+    columns |= {
+        name: pyarrow.repeat(pyarrow.scalar(value, pyarrow.string()), len(given))
+        for name, value in shared.items()
+    }
+    frame = pyarrow.table(columns).to_pandas(types_mapper=pd.ArrowDtype)
+    return frame.assign(row=range(1, len(given) + 1))
 
 
 def _normalised(rows: pd.DataFrame) -> pyarrow.Table:

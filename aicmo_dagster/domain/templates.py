@@ -7,14 +7,19 @@ Not here: the language (`sandbox`), what can be wrong with a template (`template
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 from jinja2 import Template, UndefinedError, nodes
 from jinja2.meta import find_undeclared_variables
+from jinja2.visitor import NodeTransformer
 
 from aicmo_dagster.domain.sandbox import CONTROLS, GLOBALS, LONGEST, PLAIN, RenderFailed, Sandbox
 from aicmo_dagster.domain.template_faults import faults
+
+Known = Mapping[str, Mapping[str, object]]
+"""Attributes of tokens, by token."""
 
 _AT_A_TIME = 256
 """Pieces of a template that are written before their length is looked at."""
@@ -29,15 +34,22 @@ class Program:
     needed: frozenset[str]
 
     @classmethod
-    def of(cls, source: str, language: Sandbox) -> "Program":
-        """`source` compiled."""
-        source = CONTROLS.sub("", source)
-        tree = language.parse(source)
+    def of(cls, source: str, language: Sandbox, known: Known = MappingProxyType({})) -> "Program":
+        """`source` compiled.
+
+        Args:
+            source: The template.
+            language: What it is written in.
+            known: Tokens whose values are the same whenever it is rendered, with their attributes:
+                those that are text are written into it, and not asked for any more. No template
+                may set them itself, as `template_faults` sees to.
+        """
+        tree = _Filling(known).visit(language.parse(CONTROLS.sub("", source)))
         names = {name.name for name in tree.find_all(nodes.Name)}
         names |= {part.attr for part in tree.find_all(nodes.Getattr)}
         names |= {str(const.value) for const in tree.find_all(nodes.Const)}
         needed = find_undeclared_variables(tree)
-        return cls(language.from_string(source), frozenset(names), frozenset(needed))
+        return cls(language.from_string(tree), frozenset(names), frozenset(needed))
 
     def render(self, values: Mapping[str, object]) -> str:
         """What the template writes for `values`, without control characters.
@@ -63,6 +75,20 @@ class Program:
             # may quote a lead's value.
             kind = type(error).__name__
             raise RenderFailed(f"the template cannot be run for this lead ({kind})") from None
+
+
+class _Filling(NodeTransformer):
+    """Puts values in the place of the attributes that are known."""
+
+    def __init__(self, known: Known) -> None:
+        self._known = known
+
+    def visit_Getattr(self, node: nodes.Getattr) -> nodes.Expr:
+        """The value, if it is a known text."""
+        self.generic_visit(node)
+        owner = node.node.name if isinstance(node.node, nodes.Name) else ""
+        value = self._known.get(owner, {}).get(node.attr)
+        return nodes.Const(value, lineno=node.lineno) if isinstance(value, str) else node
 
 
 def _joined(pieces: Iterable[str]) -> str:

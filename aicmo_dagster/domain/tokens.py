@@ -93,6 +93,12 @@ def person_key(key: bytes, provider: str, identity: str) -> str:
     return _digest(key, "person", provider, identity).hex()
 
 
+def person_keys(key: bytes, provider: str, identities: Iterable[str]) -> list[str]:
+    """`person_key` of each of many identities."""
+    digest, start = hmac.digest, f"person{_MARK}{provider}{_MARK}".encode()
+    return [digest(key, start + identity.encode(), "sha256").hex() for identity in identities]
+
+
 def environment_key(key: bytes, public_url: str) -> str:
     """The keyed hash that tells installations apart that must not send each other's mail."""
     return _digest(key, "environment", public_url).hex()

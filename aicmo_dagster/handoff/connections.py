@@ -5,7 +5,7 @@ URL that names a private one can be told before.
 Not here: what is sent (`webhooks`, `hubspot`).
 """
 
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Network, ip_address
 from socket import inet_aton, inet_ntoa, socket
 from typing import Any
 
@@ -16,6 +16,13 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import NewConnectionError
 
 TIMEOUT_SECONDS = 20
+
+_TRANSLATED = IPv6Network("64:ff9b::/96")
+"""What a gateway takes for the IPv4 address in its last 32 bits (RFC 6052)."""
+
+_RELAYED = tuple(map(IPv6Network, ("2002::/16", "2001::/32", "64:ff9b:1::/48", "::/96")))
+"""What may lead to an IPv4 address inside by other ways, which nobody needs: 6to4, Teredo, a
+network's own translation, IPv4-compatible addresses. Not every Python calls them private."""
 
 
 class PrivateAddress(NewConnectionError):
@@ -44,7 +51,10 @@ def is_private_host(host: str) -> bool:
 
 
 def _is_public(address: str) -> bool:
-    return ip_address(address.partition("%")[0]).is_global
+    found = ip_address(address.partition("%")[0])
+    if found in _TRANSLATED:
+        found = IPv4Address(int(found) & 0xFFFF_FFFF)
+    return found.is_global and not any(found in network for network in _RELAYED)
 
 
 def _checked(connection: Any, opened: socket) -> socket:

@@ -4,9 +4,11 @@ import csv
 import fcntl
 import json
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from aicmo_dagster.domain.spreadsheets import FORMULA_STARTS
 from aicmo_dagster.handoff.delivery import Outcome
 
 _LEAD = (
@@ -14,8 +16,6 @@ _LEAD = (
     *("company", "domain", "industry", "employees", "country", "city"),
 )
 COLUMNS = ("key", "campaign", "lead_id", "handed_over_at", "reason", "score", *_LEAD)
-
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 class CsvFile:
@@ -39,13 +39,19 @@ class CsvFile:
         return Outcome("delivered")
 
     def _add(self, file: Any, key: str, document: dict[str, Any]) -> None:
-        known = {row[0] for row in csv.reader(file) if row}
+        known = {row[0] for row in rows_of(file) if row}
         if key in known:
             return
         writer = csv.writer(file)
         if not known:
             writer.writerow(COLUMNS)
         writer.writerow([_cell(value) for value in _row(key, document)])
+
+
+def rows_of(file: Iterable[str]) -> Iterator[list[str]]:
+    """The rows of such a file, whatever the length of a cell."""
+    csv.field_size_limit(2**31 - 1)  # the library's own would refuse the file for one long cell
+    return csv.reader(file)
 
 
 def _row(key: str, document: dict[str, Any]) -> list[object]:
@@ -60,4 +66,4 @@ def _cell(value: object) -> str:
     if value is None or isinstance(value, int | float):
         return "" if value is None else json.dumps(value)
     text = str(value)
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text

@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-from aicmo_dagster.handoff.csv_files import COLUMNS
+from aicmo_dagster.handoff.csv_files import COLUMNS, rows_of
 
 _LEAD_ID, _ADDRESS = COLUMNS.index("lead_id"), COLUMNS.index("email")
 
@@ -17,7 +17,7 @@ def forget(folder: Path, lead_ids: Collection[str], addresses: Collection[str]) 
     for path in sorted(folder.glob("*.csv")):
         with path.open("r+", encoding="utf-8", newline="") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            rows = list(csv.reader(file))
+            rows = list(rows_of(file))
             kept = [row for row in rows if not _names(row, lead_ids, addresses)]
             if len(kept) < len(rows):
                 removed += len(rows) - len(kept)

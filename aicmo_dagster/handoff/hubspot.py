@@ -70,11 +70,11 @@ def _judged(answer: requests.Response) -> Outcome:
     if status in (200, 201, 207):
         try:
             results, errors = answer.json().get("results"), answer.json().get("errors")
-        except (ValueError, AttributeError):
-            return Outcome("failed", f"HTTP {status} without JSON")
+            category = str(errors[0].get("category", "")) if errors else "no result"
+        except (ValueError, AttributeError, LookupError, TypeError):
+            return Outcome("failed", f"HTTP {status} without JSON as it is documented")
         if results and not errors:
             return Outcome("delivered")
-        category = str(errors[0].get("category", "")) if errors else "no result"
         return Outcome("refused", f"HTTP {status}: {category[:60]}")
     state = "refused" if status in _REFUSALS else "failed"
     return Outcome(state, f"HTTP {status}", wait_asked(answer.headers.get("Retry-After")))  # type: ignore[arg-type]

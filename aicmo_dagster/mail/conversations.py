@@ -6,8 +6,7 @@ that nobody knows. Commands are pipelined where the server takes that (RFC 2920)
 """
 
 from collections.abc import Collection, Generator
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from aicmo_dagster.mail.headers import ascii_address
 from aicmo_dagster.mail.parcels import Parcel
@@ -17,8 +16,7 @@ Reply = tuple[int, bytes]
 """A server's code, -1 if it cannot be read, and its words."""
 
 
-@dataclass(frozen=True, slots=True)
-class Say:
+class Say(NamedTuple):
     """Something to say, and what is waited for then; with no words, only the next reply."""
 
     words: bytes
@@ -27,6 +25,8 @@ class Say:
 
 LEAVE = Say(b"", "leave")
 """Asks for leave to let the message go: it is answered by nothing once the attempt is recorded."""
+
+_HEAR, _HEAR_OF_DATA = Say(b"", "command"), Say(b"", "data")
 
 Steps = Generator[Say, Reply, None]
 
@@ -79,8 +79,8 @@ class Conversation:
         mail, rcpt = self._envelope()
         if "pipelining" in self._extensions:
             replies = [(yield Say(b"%s%sDATA\r\n" % (mail, rcpt), "command"))]
-            replies.append((yield Say(b"", "command")))
-            replies.append((yield Say(b"", "data")))
+            replies.append((yield _HEAR))
+            replies.append((yield _HEAR_OF_DATA))
             refusal = _first_refusal(replies)
             if refusal[0] is not None and replies[2][0] == 354:
                 self._awaited = True

@@ -54,6 +54,9 @@ def mailbox_header(name: str, shown: str, address: str) -> str:
         shown: Any text; what cannot be printed becomes a space.
         address: As `checked_recipient` or `ascii_address` gives it.
     """
+    line = f"{name}: {shown} <{address}>\r\n"
+    if len(line) <= WIDTH + 2 and "=?" not in shown and _ATOMS.fullmatch(shown):
+        return line  # as nearly all are
     if not shown.isprintable():
         shown = "".join(c if c.isprintable() else " " for c in shown)
     shown = " ".join(shown.split())

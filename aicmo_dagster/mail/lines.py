@@ -3,6 +3,7 @@
 Not here: what is said on it (`conversations`), or waiting for many at once (`smtp`).
 """
 
+import re
 import smtplib
 import socket
 import ssl
@@ -14,6 +15,8 @@ from aicmo_dagster.mail.parcels import Parcel
 from aicmo_dagster.mail.servers import Timeouts, kind_of
 
 _LONGEST_REPLY = 65536
+_REPLY = re.compile(rb"(\d\d\d) ([^\r\n]*)\r?\n")
+"""A reply of one line, as nearly all are."""
 _PIECE = 65536
 
 
@@ -187,8 +190,9 @@ class Line:
         self._awaited = say.awaited
         if say.words:
             self._unsent = memoryview(say.words)
-            self._wait("block")
             self.send()
+            if self._unsent:
+                self._wait("block")
         else:
             self._wait(say.awaited)
 
@@ -201,6 +205,9 @@ class Line:
 
         What is no reply at all has the code -1.
         """
+        if reply := _REPLY.match(self._arrived):
+            self._arrived = self._arrived[reply.end() :]
+            return int(reply[1]), reply[2]
         words = []
         position = 0
         while (end := self._arrived.find(b"\n", position)) >= 0:

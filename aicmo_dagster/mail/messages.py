@@ -160,7 +160,8 @@ class Skeleton:
         """
         matching("the unsubscribe URL", _TARGET, url)
         token = url.rpartition("/")[2]
-        listed = folded("List-Unsubscribe", (f"<{url}>,", f"{self._mailto}%20{quote(token)}>"))
+        mailto = f"{self._mailto}%20{quote(token)}>"
+        listed = f"List-Unsubscribe: <{url}>,\r\n {mailto}\r\n"
         if url.startswith("https:"):
             return f"{listed}List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
         return listed

@@ -12,7 +12,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -140,5 +140,6 @@ def _named(draft: Path, path: Path) -> bool:
 def _remove_old_drafts(folder: Path) -> None:
     """Drafts of processes that ended in the middle go; a young one may still be written."""
     for draft in folder.glob(".draft-*"):
-        if time.time() - draft.stat().st_mtime > DRAFT_SECONDS:
-            draft.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # it has its name by now
+            if time.time() - draft.stat().st_mtime > DRAFT_SECONDS:
+                draft.unlink()

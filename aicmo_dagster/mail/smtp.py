@@ -61,8 +61,10 @@ class Smtp:
                     self._wait(book)
             self._record(book)
         except AicmoError:
-            self._record(book)
-            self._abandon()
+            try:
+                self._record(book)
+            finally:
+                self._abandon()
             raise
         except BaseException:  # an interrupt too must not leave half a message to be gone on with
             self._abandon()
@@ -188,8 +190,11 @@ class Smtp:
 
     def _record(self, book: Book, ready: Iterable[Line] = ()) -> set[str]:
         attempts = [line.conversation.parcel for line in ready if line.conversation]
-        settled, self._settled = self._settled, []
-        return book.write(settled, attempts) if settled or attempts else set()
+        if not self._settled and not attempts:
+            return set()
+        allowed = book.write(self._settled, attempts)
+        self._settled = []  # not before: what the book cannot take now it is told once more
+        return allowed
 
     def _wait(self, book: Book) -> None:
         """Until something arrives, leaves or takes too long."""
@@ -226,7 +231,8 @@ class Smtp:
         self._full = False
 
     def _abandon(self) -> None:
-        """Nothing more is said to anybody, and no dot can leave by mistake."""
+        """Nothing more is said to anybody, no dot can leave by mistake, nothing is left over."""
+        self._settled, self._again = [], deque()
         for line in list(self._lines):
             self._forget(line)
             line.close()

@@ -22,7 +22,7 @@ from aicmo_dagster.simulation.clock import VirtualClock
 from aicmo_dagster.simulation.post import Journal, PostOffice
 from aicmo_dagster.simulation.recipients import Fit, Recipients
 from aicmo_dagster.stages.attempts import Attempt
-from aicmo_dagster.stages.clock import PATIENCE, SHARED, Ended, Request, look, settle
+from aicmo_dagster.stages.clock import PATIENCE, Ended, Request, look, settle
 from aicmo_dagster.stages.engage import engage
 from aicmo_dagster.stages.harvest import harvest
 from aicmo_dagster.stages.nurture import nurture
@@ -30,6 +30,7 @@ from aicmo_dagster.stages.qualify import qualify_leads
 from aicmo_dagster.stages.report import Report
 from aicmo_dagster.stages.route import route_leads
 from aicmo_dagster.stages.score import score_leads
+from aicmo_dagster.stages.sharing import NURTURE
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.due import next_mail_at
 from aicmo_dagster.store.pacing import room_again_at
@@ -54,7 +55,7 @@ _LEADS: Mapping[str, Callable[[Workspace, str, datetime], Report]] = MappingProx
 _LIMITS = frozenset({SENDER, SENDER_HOUR, CAMPAIGN, HALTED})
 """What ends a run before everything that was due was looked at."""
 
-_STAGES_OF = {"harvest": STAGES[:4], "full_pipeline": STAGES, SHARED: STAGES[4:]}
+_STAGES_OF = {"harvest": STAGES[:4], "full_pipeline": STAGES, NURTURE: STAGES[4:]}
 
 Action = Callable[[], object]
 
@@ -254,4 +255,4 @@ class World:
         if due is None:
             return []
         ready = max(due, self._idle_until.get(key, now), now + _MINUTE)
-        return next_ticks(schedule, SHARED, ready - _MINUTE, 1)
+        return next_ticks(schedule, NURTURE, ready - _MINUTE, 1)

@@ -6,6 +6,7 @@ Not here: submitting and collecting batches (`dropcontact`).
 import re
 import unicodedata
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from aicmo_dagster.sources.people import (
@@ -77,6 +78,7 @@ def answer_of(row: Mapping[str, Any]) -> Answered:
     return answered(fields, address, status_of(written), written)
 
 
+@lru_cache(maxsize=1024)  # there are few, and each address has one
 def status_of(qualification: str) -> str:
     """The state of an address that Dropcontact qualifies so; what it does not know is unknown."""
     local, _, domain = (_plain(part) for part in qualification.rpartition("@"))

@@ -1,28 +1,26 @@
 """Requests to a provider's API, and what their failures mean: the one seam to the network here.
 
 A request is repeated only where that can neither pay nor submit twice. Texts of errors hold no key,
-nothing that was sent and no address. Not here: what an endpoint means (`apollo`, `dropcontact`).
+nothing that was sent and no address. Not here: what an endpoint means (`apollo`, `dropcontact`), or
+what the network's own errors tell (`connections`).
 """
 
 import re
-import ssl
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 
 from aicmo_dagster.errors import AicmoError, Transient
+from aicmo_dagster.sources.connections import Silence, kind_of, open_session, silence_of
 from aicmo_dagster.sources.passages import UNHINDERED, Passage
 from aicmo_dagster.sources.refusals import Refusal, json_object, read_refusal, without
 
 _CHUNK = 1 << 16
-_CONNECTIONS = 32
 _BACK_OFF, _LONGEST_BACK_OFF = 0.5, 30.0
 _KEY = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 
@@ -122,15 +120,6 @@ class _Reply:
 
 
 @dataclass(frozen=True)
-class _Silence:
-    """No whole answer: why, whether anything was sent, and whether another try may do better."""
-
-    reason: str
-    sent: bool = True
-    passing: bool = True
-
-
-@dataclass(frozen=True)
 class _Trouble:
     """An error, and the seconds after which the request may be repeated; None if it may not."""
 
@@ -178,7 +167,7 @@ class Http:
         # requests would quote the key in its error, or fail in the middle of sending it.
         if not all(_KEY.fullmatch(value) for value in headers.values()):
             raise BadKey(f"{self._host}: the key is empty or holds characters that no key has")
-        self._session = _session(headers)
+        self._session = open_session(headers)
 
     def request(
         self,
@@ -226,18 +215,18 @@ class Http:
         wait = 0.0 if reply.passing else None
         return _Trouble(Unavailable(f"{self._place(call)}: {reply.reason}; not sent"), wait)
 
-    def _exchange(self, call: _Call) -> _Reply | _Silence:
+    def _exchange(self, call: _Call) -> _Reply | Silence:
         """What comes back. Errors end here, since they quote the request with its key."""
         try:
             request = self._prepared(call)
         except (requests.RequestException, ValueError) as error:
-            return _silence(error)
+            return silence_of(error)
         call.passage.leave()
-        reply: _Reply | _Silence | None = None
+        reply: _Reply | Silence | None = None
         try:
             reply = self._sent(request)
         finally:
-            call.passage.land(isinstance(reply, _Reply) and 300 <= reply.status < 500)
+            call.passage.land(_is_setback(call, reply))
         return reply
 
     def _prepared(self, call: _Call) -> requests.PreparedRequest:
@@ -245,15 +234,12 @@ class Http:
         wanted = requests.Request(call.method, url, json=call.json, params=call.params)
         return self._session.prepare_request(wanted)
 
-    def _sent(self, request: requests.PreparedRequest) -> _Reply | _Silence:
+    def _sent(self, request: requests.PreparedRequest) -> _Reply | Silence:
         deadline = self._clock() + self._timeout
         try:
-            with self._session.send(
-                request,
-                timeout=self._timeout,
-                allow_redirects=False,  # or the key would travel
-                **self._surroundings,
-            ) as response:
+            # Not the session, which reads cookies and looks for redirects that nobody follows.
+            adapter = self._session.get_adapter(self._base_url)
+            with adapter.send(request, timeout=self._timeout, **self._surroundings) as response:
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 content = self._content(response, deadline)
                 if isinstance(content, bytes):
@@ -262,7 +248,7 @@ class Http:
                 refused = 300 <= response.status_code < 500
                 return _Reply(response.status_code, headers, b"") if refused else content
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            return _silence(error)
+            return silence_of(error)
 
     @cached_property
     def _surroundings(self) -> dict[str, Any]:
@@ -270,7 +256,7 @@ class Http:
         url, stream = self._base_url, True
         return {**self._session.merge_environment_settings(url, {}, stream, None, None)}
 
-    def _content(self, response: requests.Response, deadline: float) -> bytes | _Silence:
+    def _content(self, response: requests.Response, deadline: float) -> bytes | Silence:
         content = bytearray()
         try:
             # Not iter_content, which a body that drips in keeps from ever looking at the clock.
@@ -278,11 +264,11 @@ class Http:
                 content += chunk
                 if len(content) > self._max_bytes:
                     reason = f"the answer is larger than {self._max_bytes} bytes"
-                    return _Silence(reason, passing=False)
+                    return Silence(reason, passing=False)
                 if self._clock() > deadline:
-                    return _Silence("timed out")
+                    return Silence("timed out")
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            return _Silence(_kind(error))
+            return Silence(kind_of(error))
         return bytes(content)
 
     def _judged(self, call: _Call, reply: _Reply) -> Answer | _Trouble:
@@ -329,47 +315,10 @@ class Http:
         return f"{self._host}: {call.method} {call.path}"
 
 
-def _session(headers: Mapping[str, str]) -> requests.Session:
-    session = requests.Session()
-    session.headers.update({"User-Agent": "aicmo-dagster", "Accept": "application/json", **headers})
-    session.auth = _as_it_is  # or requests would look for a password in ~/.netrc
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    adapter = HTTPAdapter(pool_connections=1, pool_maxsize=_CONNECTIONS, max_retries=0)
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    return session
-
-
-def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request
-
-
-def _silence(error: Exception) -> _Silence:
-    """What an exception tells about the fate of the request."""
-    causes = list(_causes(error))
-    early = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
-    if any(isinstance(cause, (*early, urllib3.exceptions.ProxyError)) for cause in causes):
-        return _Silence("cannot be reached", sent=False)
-    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
-        return _Silence("its certificate is not valid", sent=False, passing=False)
-    if any(isinstance(cause, ValueError | requests.exceptions.InvalidSchema) for cause in causes):
-        return _Silence("its URL or the request cannot be used", sent=False, passing=False)
-    return _Silence(_kind(error))
-
-
-def _causes(error: object) -> Iterator[BaseException]:
-    """`error` and whatever exceptions it was made of."""
-    if isinstance(error, BaseException):
-        yield error
-        for part in (*error.args, getattr(error, "reason", None)):
-            yield from _causes(part)
-
-
-def _kind(error: Exception) -> str:
-    """The kind of `error`, without its text, which may quote what was being sent."""
-    late = (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)
-    timed_out = any(isinstance(cause, late) for cause in _causes(error))
-    return "timed out" if timed_out else f"the connection broke ({type(error).__name__})"
+def _is_setback(call: _Call, reply: _Reply | Silence | None) -> bool:
+    """Whether others had better wait: for what was refused, or paid for without an answer."""
+    status = reply.status if isinstance(reply, _Reply) else 500
+    return status >= 300 and (status < 500 or not call.repeatable)
 
 
 def _strings(value: Any) -> Iterator[str]:

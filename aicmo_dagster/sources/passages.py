@@ -23,8 +23,8 @@ class Passage(Protocol):
             NotSent: If it is to be kept back.
         """
 
-    def land(self, refused: bool) -> None:
-        """What came back is here: a refusal, or anything else."""
+    def land(self, setback: bool) -> None:
+        """What came back is here: nothing that keeps others back, or a setback."""
 
 
 class Unhindered:
@@ -33,7 +33,7 @@ class Unhindered:
     def leave(self) -> None:
         """It leaves."""
 
-    def land(self, refused: bool) -> None:
+    def land(self, setback: bool) -> None:
         """Nobody minds."""
 
 

@@ -134,6 +134,8 @@ def unanswered(status: str) -> Answered:
 
 def text_of(value: object) -> str | None:
     """`value` as raw text, if it is a text that holds something or a number."""
+    if type(value) is str and value.isascii():  # as most are
+        return value if value.strip() else None
     if isinstance(value, bool):
         return None
     if isinstance(value, float):

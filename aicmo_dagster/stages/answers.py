@@ -6,14 +6,16 @@ Not here: the call (`paid_calls`, `batches`), or what becomes of a lead (`enrich
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import chain
 
 import sqlalchemy as sa
 
-from aicmo_dagster.domain.tokens import address_key, normal_address, person_key
+from aicmo_dagster.domain.tokens import address_key, normal_address, person_keys
 from aicmo_dagster.sources.people import DO_NOT_CONTACT, NOT_ASKED, Answered, Asked
 from aicmo_dagster.stages.asked import identities_of
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store import provider_calls
+from aicmo_dagster.store.erasures import erased_leads
 from aicmo_dagster.store.provider_answers import Answer, fresh_answers, put_aliases, put_answers
 from aicmo_dagster.store.suppressions import suppress
 
@@ -92,7 +94,8 @@ def keep_outcomes(
 ) -> list[Answer]:
     """Each call is done and its answers are kept, unless they are already; gives all answers.
 
-    Whoever told the provider not to be written to is suppressed in every campaign.
+    Whoever told the provider not to be written to is suppressed in every campaign. Of those who
+    were erased since they were asked about nothing is kept.
 
     Args:
         connection: From `Database.write`.
@@ -100,7 +103,12 @@ def keep_outcomes(
         outcomes: By call, all of one provider.
         now: When they became known.
     """
-    answers = {call: outcome.answers for call, outcome in outcomes.items()}
+    asked = {lead_id for outcome in outcomes.values() for lead_id in outcome.leads.values()}
+    gone = erased_leads(connection, workspace.settings.secret_key(), asked)
+    answers = {
+        call: [answer for answer in outcome.answers if answer.lead_id not in gone]
+        for call, outcome in outcomes.items()
+    }
     first = [call for call in outcomes if _finish(connection, call, outcomes[call], now)]
     put_answers(connection, [answer for call in first for answer in answers[call]])
     for call in first:
@@ -136,13 +144,11 @@ def name_answers(workspace: Workspace, answers: Sequence[Answer]) -> None:
     """Whoever `answers`, all of one provider, are about is found by all that tells who it is."""
     if not answers:
         return
-    key, provider = workspace.settings.secret_key(), answers[0].provider
+    provider = answers[0].provider
     known = identities_of([answer.answer for answer in answers])
-    pairs = [
-        (person_key(key, provider, identity), answer.person_key)
-        for answer, identities in zip(answers, known, strict=True)
-        for identity in identities
-    ]
+    persons = [a.person_key for a, found in zip(answers, known, strict=True) for _ in found]
+    key = workspace.settings.secret_key()
+    pairs = zip(person_keys(key, provider, chain.from_iterable(known)), persons, strict=True)
     aliases = {alias: person for alias, person in sorted(pairs, reverse=True) if alias != person}
     with workspace.database.write() as connection:
         put_aliases(connection, provider, aliases)

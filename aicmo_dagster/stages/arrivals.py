@@ -4,7 +4,6 @@ Not here: reading either (`harvest`), or what the clock says (`clock`), which al
 run whose taker died.
 """
 
-import glob
 import hashlib
 import logging
 import math
@@ -13,21 +12,21 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain, islice
-from pathlib import Path
 
 import sqlalchemy as sa
 
-from aicmo_dagster.domain.campaigns import CsvSource
 from aicmo_dagster.domain.field_types import is_url
 from aicmo_dagster.domain.schedules import Tick, is_blacked_out
 from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.sources.remote_files import matching
 from aicmo_dagster.stages.clock import AT_ONCE, Request
+from aicmo_dagster.stages.sharing import HARVEST
+from aicmo_dagster.stages.source_files import files_of, patterns_of
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.campaigns import StoredCampaign
 from aicmo_dagster.store.provider_calls import pending_since
 from aicmo_dagster.store.source_marks import Watched, move_mark, put_mark, watched_files
-from aicmo_dagster.store.ticks import active_schedules, take_tick
+from aicmo_dagster.store.ticks import active_schedules, open_ticks, take_tick
 
 NEW_FILES, ANSWERS = "new_files", "answers"
 
@@ -65,15 +64,18 @@ def look_for_arrivals(workspace: Workspace, busy: Set[str], now: datetime) -> li
 
     Args:
         workspace: The settings and the database.
-        busy: Campaigns of which a run goes; they are looked at again.
+        busy: Campaigns of which a run goes; they are looked at again, as are those whose harvest
+            the clock has asked for and that has not ended.
         now: The instant of looking.
     """
     with workspace.database.read() as connection:
         schedules = active_schedules(connection)
         watched = watched_files(connection)
         pending = pending_since(connection)
+        asked_for = [found.tick for found in open_ticks(connection)]
+    harvests = {tick.campaign for tick in asked_for if tick.job == HARVEST}
     resting = {key for key, s in schedules.items() if not s.enabled or is_blacked_out(s, now)}
-    held = busy | resting
+    held = busy | harvests | resting
     known = [_with_patterns(workspace, each) for each in watched]
     remote = _remote_marks(p for each in known for p in each.patterns or () if is_url(p))
     due = {k: at for k, at in pending.items() if k in schedules and now - at >= FIRST_ASK}
@@ -89,39 +91,38 @@ def watch_files(connection: sa.Connection, stored: StoredCampaign, now: datetime
 
     URLs are not asked within a transaction, but by the next look, from which on they count.
     """
-    patterns = _patterns(stored)
+    patterns = patterns_of(stored)
     if any(map(is_url, patterns)):
         return
-    if found := _mark_of(patterns, {}):
+    if found := _mark_of(patterns, {}, now):
         put_mark(connection, stored.campaign.campaign, stored.version, patterns, found[0], now)
 
 
-def _mark_of(patterns: list[str], remote: Mapping[str, Seen | None]) -> Seen | None:
+def _mark_of(patterns: list[str], remote: Mapping[str, Seen | None], now: datetime) -> Seen | None:
     """What tells this state of the files from any other, and when one was last written to.
 
-    None if some URL could not be asked: what cannot be read is not taken to be empty.
+    None if some URL could not be asked: what cannot be read is not taken to be empty. A date in the
+    future, which another machine gave, or this one before its clock was set back, tells nothing.
 
     Args:
         patterns: Paths and URLs.
         remote: What was found at the URLs.
+        now: The instant of looking.
     """
     seen: list[object] = []
-    latest = 0.0
+    dates = [0.0]
     for pattern in patterns:
         if is_url(pattern):
             told = remote[pattern]
             if told is None:
                 return None
             seen.append(told[0])
-            latest = max(latest, told[1])
+            dates.append(told[1])
             continue
-        for name in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 - absolute patterns
-            try:
-                stat = Path(name).stat()
-            except OSError:  # gone since
-                continue
-            seen.append((name, stat.st_size, stat.st_mtime_ns))
-            latest = max(latest, stat.st_mtime_ns / 1e9)
+        for file in files_of(pattern):
+            seen.append(file)
+            dates.append(file[2] / 1e9)
+    latest = max(date for date in dates if date <= (now + SETTLED).timestamp())
     return hashlib.sha256(repr(seen).encode()).hexdigest()[:16], latest
 
 
@@ -156,7 +157,7 @@ def _with_patterns(workspace: Workspace, watched: Watched) -> _Known:
     if watched.patterns is not None:
         return _Known(watched, watched.patterns, is_new=False)
     try:
-        return _Known(watched, _patterns(workspace.campaign(watched.campaign)), is_new=True)
+        return _Known(watched, patterns_of(workspace.campaign(watched.campaign)), is_new=True)
     except AicmoError:  # a document of another version must not hold up the others
         return _Known(watched, None, is_new=True)
 
@@ -170,7 +171,7 @@ def _file_tick(
 ) -> Tick | None:
     """The tick for files that have changed, taken by us."""
     watched, patterns = known.watched, known.patterns
-    found = _mark_of(patterns, remote) if patterns is not None else None
+    found = _mark_of(patterns, remote, now) if patterns is not None else None
     if patterns is None or found is None:
         return None
     mark, written = found
@@ -193,19 +194,6 @@ def _answer_tick(
     tick = Tick(_slot(since, now), campaign, ANSWERS)
     with workspace.database.write() as connection:
         return tick if take_tick(connection, tick, now) else None
-
-
-def _patterns(stored: StoredCampaign) -> list[str]:
-    """The paths of the campaign's CSV sources; a name that is no pattern stands for itself."""
-    return [
-        source.path if source.is_remote else _local_pattern(stored.folder / source.path)
-        for source in stored.campaign.sources
-        if isinstance(source, CsvSource)
-    ]
-
-
-def _local_pattern(path: Path) -> str:
-    return glob.escape(str(path)) if path.is_file() else str(path)
 
 
 def _slot(since: datetime, now: datetime) -> datetime:

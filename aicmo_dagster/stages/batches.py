@@ -20,7 +20,8 @@ from aicmo_dagster.sources.http import Refused
 from aicmo_dagster.sources.people import NOT_FOUND, Answered, Asked, unanswered
 from aicmo_dagster.stages.answers import Outcome, keep_outcomes
 from aicmo_dagster.stages.in_flight import InFlight
-from aicmo_dagster.stages.paid_calls import Batch, PaidCalls, Payer
+from aicmo_dagster.stages.paid_calls import Batch, PaidCalls
+from aicmo_dagster.stages.payer import Payer
 from aicmo_dagster.stages.providers import free_requests
 from aicmo_dagster.store.provider_answers import Answer, put_answers
 from aicmo_dagster.store.provider_calls import OpenCall

@@ -23,7 +23,7 @@ from aicmo_dagster.store.campaigns import (
     apply_campaign,
     archive_campaign,
     load_campaign,
-    lock_campaign,
+    lock_facts,
 )
 from aicmo_dagster.store.database import take_turn
 
@@ -38,10 +38,10 @@ def apply(
     now: datetime,
 ) -> tuple[StoredCampaign, bool]:
     """The campaign is in force in just this form; tells whether that changed its document."""
-    before = lock_campaign(connection, campaign.campaign)
+    before = lock_facts(connection, campaign.campaign)
     stored, changed = apply_campaign(connection, campaign, templates, folder, now)
     watch_files(connection, stored, now)
-    if before is None or _facts(before) != _facts(stored):
+    if before != _facts(stored):
         _tell_of_campaign(connection, "campaign.apply", before, stored, who, now)
     return stored, changed
 
@@ -52,7 +52,7 @@ def archive(connection: sa.Connection, key: str, *, who: str, now: datetime) -> 
     Raises:
         NotFound: If there is no such campaign.
     """
-    before = lock_campaign(connection, key)
+    before = lock_facts(connection, key)
     changed = archive_campaign(connection, key, now)
     stored = load_campaign(connection, key)
     if changed:
@@ -178,7 +178,7 @@ def _handoff(connection: sa.Connection, key: str, lead_id: str) -> dict[str, Any
 def _tell_of_campaign(
     connection: sa.Connection,
     action: str,
-    before: StoredCampaign | None,
+    before: dict[str, Any] | None,
     after: StoredCampaign,
     who: str,
     now: datetime,
@@ -190,7 +190,7 @@ def _tell_of_campaign(
         action,
         now,
         campaign=after.campaign.campaign,
-        before=_facts(before) if before else None,
+        before=before,
         after=_facts(after),
     )
 

@@ -3,7 +3,6 @@
 Not here: the maths of crons (`domain.schedules`), or Dagster, which starts runs (`defs.sensors`).
 """
 
-import hashlib
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,31 +13,32 @@ import sqlalchemy as sa
 from aicmo_dagster.domain.schedules import Tick, due_ticks, is_blacked_out
 from aicmo_dagster.domain.schemas import STAGES
 from aicmo_dagster.stages.attempts import note_lost_run
+from aicmo_dagster.stages.sharing import (
+    HARVEST,
+    NURTURE,
+    SHARED,
+    Lengths,
+    is_own,
+    key_again,
+    lengths_of,
+    losses,
+    run_keys,
+    sharing,
+    within_a_run,
+)
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store import heartbeats, ticks
 from aicmo_dagster.store.due import campaigns_with_mail
-from aicmo_dagster.store.results import StageState, all_states, last_durations, states_of
+from aicmo_dagster.store.results import StageState, states_of, states_where_followed_by
 
 AT_ONCE = 25
 """Runs asked for in one look: after a downtime what is due is spread over several."""
 
-SHARED_AT_ONCE = 100
-"""Campaigns in one shared run."""
-
-LARGE = timedelta(minutes=1)
-"""A campaign whose nurture took longer has a run of its own, so that no other waits for it."""
-
 PATIENCE = timedelta(minutes=2)
 """After this, a claimed tick without a run is asked for again: whoever took it has died."""
 
-_AGAIN = "#"
-"""In the key of a run: it is followed by how many were lost before."""
-
 LOSSES = 2
 """How often a tick whose run lost its process has another."""
-
-SHARED = "nurture"
-"""The job whose ticks share a run: it is due often, and a run of its own costs 2 CPU seconds."""
 
 LARGE_NURTURE = "large_nurture"
 """The job of a large campaign's nurture ticks."""
@@ -52,7 +52,7 @@ FOLLOWING = STAGES[:4]
 
 _MADE_BY = {
     "full_pipeline": STAGES,
-    SHARED: STAGES[4:],
+    NURTURE: STAGES[4:],
     "train": ("score_model",),
     "report": ("campaign_report",),
 }
@@ -65,7 +65,7 @@ class Request:
 
     Args:
         job: The scheduled job, `large_nurture`, `follow`, `new_files` or `answers`.
-        campaigns: For whom; several only for the shared job.
+        campaigns: For whom; several where they share the run.
         run_key: One key, one run.
         stages: The stages of a `follow`.
         due_at: The tick, or the change that is followed.
@@ -127,8 +127,8 @@ def settle(workspace: Workspace, ended: Mapping[str, Ended], now: datetime) -> N
     with workspace.database.write() as connection:
         for claimed in ticks.open_ticks(connection):
             if run := ended.get(claimed.run_key):
-                end = _end_of(connection, claimed.tick, run)
-                if end is None and run.lost and _losses(claimed.run_key) < LOSSES:
+                end = _end_of(connection, claimed, run)
+                if end is None and run.lost and losses(claimed.run_key) < LOSSES:
                     continue
                 state, reason = end or (ticks.FAILED, f"run {run.run_id} ended before it was done")
                 ticks.finish_tick(connection, claimed.tick, state, reason, now)
@@ -156,14 +156,18 @@ def look(
         schedules = ticks.active_schedules(connection)
         due = due_ticks(schedules, ticks.dealt_until(connection), now)
         claimed = ticks.open_ticks(connection)
-        states = all_states(connection)
-        shared = [tick for tick in due if tick.job == SHARED]
-        with_mail = campaigns_with_mail(connection, now) if shared else set()
-        lengths = last_durations(connection, "nurture_sends", with_mail) if shared else {}
-    quiet = {tick for tick in shared if tick.campaign not in with_mail}
-    busy_shares = [tick for tick in shared if tick not in quiet][:SHARED_AT_ONCE]
-    own = [tick for tick in due if tick.job != SHARED][:AT_ONCE]
-    due = sorted([*quiet, *busy_shares, *own])
+        states = states_where_followed_by(connection, FOLLOWING)
+        nurtures = [tick for tick in due if tick.job == NURTURE]
+        with_mail = campaigns_with_mail(connection, now) if nurtures else set()
+        quiet = {tick for tick in nurtures if tick.campaign not in with_mail}
+        others = [tick for tick in due if tick.job != NURTURE][:AT_ONCE]
+        harvested = {tick.campaign for tick in others if tick.job == HARVEST}
+        lengths = {
+            **lengths_of(connection, NURTURE, with_mail),
+            **lengths_of(connection, HARVEST, harvested),
+        }
+    with_work = within_a_run([tick for tick in nurtures if tick not in quiet], lengths)
+    due = sorted([*quiet, *with_work, *others])
     occupied = {c.tick.campaign: f"for {c.run_key}" for c in claimed} | dict(busy)
     skipped = {t: f"run {occupied[t.campaign]} still goes" for t in due if t.campaign in occupied}
     requests = _taken_over(workspace, claimed, runs, lengths, now)
@@ -179,7 +183,7 @@ def _taken_over(
     workspace: Workspace,
     claimed: list[ticks.OpenTick],
     runs: Mapping[str, Ended | None],
-    lengths: Mapping[str, timedelta],
+    lengths: Lengths,
     now: datetime,
 ) -> list[Request]:
     """The runs of ticks whose run was lost, and of those whose taker died, that are ours to do."""
@@ -189,18 +193,12 @@ def _taken_over(
         if key not in runs and found.claimed_at < now - PATIENCE:
             left[found] = key
         elif key in runs and runs[key] is not None:
-            left[found] = f"{key.partition(_AGAIN)[0]}{_AGAIN}{_losses(key) + 1}"
+            left[found] = key_again(found.tick, key)
     if not left:
         return []
     with workspace.database.write() as connection:
-        first = {found.run_key: found for found in reversed(left)}.values()
-        ours = {f.run_key for f in first if ticks.take_over(connection, f, left[f], now)}
-    return _requests({f.tick: key for f, key in left.items() if f.run_key in ours}, lengths)
-
-
-def _losses(run_key: str) -> int:
-    """How many runs the ticks under the key have lost."""
-    return int(run_key.partition(_AGAIN)[2] or 0)
+        ours = {f.tick: k for f, k in left.items() if ticks.take_over(connection, f, k, now)}
+    return _requests(ours, lengths)
 
 
 def _claim(
@@ -208,38 +206,32 @@ def _claim(
     due: list[Tick],
     skipped: Mapping[Tick, str],
     quiet: Set[Tick],
-    lengths: Mapping[str, timedelta],
+    lengths: Lengths,
     now: datetime,
 ) -> list[Request]:
     """The runs of those of `due` that are ours to do."""
     if not due:
         return []
-    large = {campaign for campaign, length in lengths.items() if length > LARGE}
-    shares = {t for t in due if t.job == SHARED and t.campaign not in large} - quiet
-    keys = "".join(tick.key for tick in due if tick in shares and tick not in skipped)
-    digest = hashlib.sha256(keys.encode()).hexdigest()[:16]
-    run_keys = {t: f"{SHARED}:{digest}" if t in shares else t.key for t in due}
+    to_do = [tick for tick in due if tick not in skipped and tick not in quiet]
+    keys = run_keys(due, sharing(workspace, to_do, lengths))
     with workspace.database.write() as connection:
-        ours = ticks.claim_ticks(connection, due, run_keys, skipped, quiet, now)
-    return _requests({tick: run_keys[tick] for tick in ours}, lengths)
+        ours = ticks.claim_ticks(connection, due, keys, skipped, quiet, now)
+    return _requests({tick: keys[tick] for tick in ours}, lengths)
 
 
-def _requests(run_keys: Mapping[Tick, str], lengths: Mapping[str, timedelta]) -> list[Request]:
+def _requests(keys: Mapping[Tick, str], lengths: Lengths) -> list[Request]:
     """One request a key, in order of the ticks; who shares it is served the quickest first."""
     by_key: dict[str, list[Tick]] = {}
-    for tick in sorted(run_keys):
-        by_key.setdefault(run_keys[tick], []).append(tick)
+    for tick in sorted(keys):
+        by_key.setdefault(keys[tick], []).append(tick)
     return [_request(key, members, lengths) for key, members in by_key.items()]
 
 
-def _request(key: str, members: list[Tick], lengths: Mapping[str, timedelta]) -> Request:
+def _request(key: str, members: list[Tick], lengths: Lengths) -> Request:
     first = members[0]
-    is_own = key.partition(_AGAIN)[0] == first.key
-    job = LARGE_NURTURE if first.job == SHARED and is_own else first.job
-    keys = sorted(
-        (tick.campaign for tick in members), key=lambda each: lengths.get(each, timedelta.max)
-    )
-    return Request(job, tuple(keys), key, first.at)
+    job = LARGE_NURTURE if first.job == NURTURE and is_own(first, key) else first.job
+    members = sorted(members, key=lambda t: lengths.get((t.job, t.campaign), timedelta.max))
+    return Request(job, tuple(tick.campaign for tick in members), key, first.at)
 
 
 def _follow(states: Mapping[str, Mapping[str, StageState]]) -> list[Request]:
@@ -263,8 +255,11 @@ def _last_tried(state: StageState | None) -> datetime:
     return max((at for at in tried if at is not None), default=datetime.min.replace(tzinfo=UTC))
 
 
-def _end_of(connection: sa.Connection, tick: Tick, run: Ended) -> tuple[str, str] | None:
+def _end_of(
+    connection: sa.Connection, claimed: ticks.OpenTick, run: Ended
+) -> tuple[str, str] | None:
     """The state of a tick whose run has ended, and why if it failed; None if nothing says why."""
+    tick = claimed.tick
     states = states_of(connection, tick.campaign)
     failures = [
         f"{stage}: {state.failure}"
@@ -273,8 +268,8 @@ def _end_of(connection: sa.Connection, tick: Tick, run: Ended) -> tuple[str, str
     ]
     if failures:
         return ticks.FAILED, "; ".join(failures)
-    mailed = states.get("nurture_sends")
-    mailed_here = tick.job == SHARED and mailed is not None and mailed.succeeded_in == run.run_id
-    if run.succeeded or mailed_here:
+    if run.succeeded:
         return ticks.SUCCEEDED, ""
-    return None
+    shares = tick.job in SHARED and not is_own(tick, claimed.run_key)
+    done = {stage for stage, state in states.items() if state.succeeded_in == run.run_id}
+    return (ticks.SUCCEEDED, "") if shares and done.issuperset(SHARED[tick.job]) else None

@@ -15,7 +15,8 @@ from aicmo_dagster.sources.passages import Passage
 from aicmo_dagster.sources.people import NOT_FOUND, Answered, Asked
 from aicmo_dagster.stages.answers import Outcome, keep_outcomes
 from aicmo_dagster.stages.doubts import resolve_doubts
-from aicmo_dagster.stages.paid_calls import Batch, PaidCalls, Payer
+from aicmo_dagster.stages.paid_calls import Batch, PaidCalls
+from aicmo_dagster.stages.payer import Payer
 from aicmo_dagster.store.provider_answers import Answer, fresh_answers, put_answers
 
 WANTED = ("industry", "employees")
@@ -41,7 +42,7 @@ def ask_companies(payer: Payer, leads: Sequence[Mapping[str, Any]]) -> list[dict
     for lead in leads:
         if lead["domain"] and any(lead[name] is None for name in WANTED):
             staff[lead["domain"]].append(lead)
-    companies = {payer.person(_PROVIDER, f"domain:{domain}"): domain for domain in sorted(staff)}
+    companies = payer.persons(_PROVIDER, [(f"domain:{domain}", domain) for domain in sorted(staff)])
     unknown = companies.keys() - _known(payer, companies).keys()
     asked = {
         person: Asked(key=staff[domain][0]["lead_id"], domain=domain)

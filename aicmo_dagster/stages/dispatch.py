@@ -1,14 +1,11 @@
 """Claimed sends made into messages, handed over, and recorded: claim, write, deliver, settle.
 
-Not here: what is planned (`nurture`), the rules of claiming (`store.ledger`) and of settling
+Not here: what is planned (`nurture`), the rules of claiming (`store.claiming`) and of settling
 (`store.outcomes`), or the words of a message (`letters`).
 """
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -23,15 +20,10 @@ from aicmo_dagster.mail.parcels import Parcel
 from aicmo_dagster.mail.replies import Delivery
 from aicmo_dagster.stages.fence import Fence
 from aicmo_dagster.stages.letters import Asked, Letter, Letters
+from aicmo_dagster.stages.refusals import Refusals
+from aicmo_dagster.stages.signers import Ready, signers
 from aicmo_dagster.stages.workspace import Workspace
-from aicmo_dagster.store import ledger, outcomes
-from aicmo_dagster.store.breakers import (
-    Breaker,
-    note_attempts,
-    provider_scope,
-    read_breakers,
-    step_scope,
-)
+from aicmo_dagster.store import claiming, ledger, outcomes
 from aicmo_dagster.store.campaigns import StoredCampaign
 from aicmo_dagster.store.environments import count_claim
 from aicmo_dagster.store.leads import read_leads
@@ -59,7 +51,10 @@ class _Written(NamedTuple):
 
     send: ledger.Send
     date: datetime
-    letter: Callable[[], Letter]
+    letter: Ready
+
+
+_Sign = Callable[[Sequence[Letter]], list[Ready]]
 
 
 @dataclass
@@ -84,10 +79,12 @@ class Dispatch:
     _worker: str = field(default_factory=this_worker)
     _boot: str = field(default_factory=this_boot)
     _sends: dict[str, tuple[ledger.Send, datetime]] = field(default_factory=dict)
-    _breakers: dict[str, Breaker] = field(default_factory=dict)
     _held: list[tuple[ledger.Send, str]] = field(default_factory=list)
     _links: set[str] = field(default_factory=set)
     _left: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self._refusals = Refusals(self.key, self.stored.campaign.nurture.sender.address)
 
     @property
     def key(self) -> str:
@@ -99,41 +96,41 @@ class Dispatch:
         """Whether any send was claimed, moved or cancelled."""
         return self.tally.total() > 0 or self.passed_over.total() > 0
 
-    @property
-    def _sender(self) -> str:
-        return self.stored.campaign.nurture.sender.address
-
     def send(self) -> None:
         """Everything that is due and allowed is sent; the next are claimed while some leave."""
         letters = Letters(self.workspace, self.stored)
         try:
-            with _signers(letters) as pool:
-                self._pass(letters, pool)
+            with signers(letters) as sign:
+                self._pass(letters, sign)
             self.passed_over += self._left
         finally:
             with self.workspace.database.write() as connection:
                 outcomes.release(connection, self.key, worker=self._worker)
 
-    def _pass(self, letters: Letters, pool: Executor | None) -> None:
+    def _pass(self, letters: Letters, sign: _Sign) -> None:
         before = self.tally.copy()
-        self.transport.deliver(self._parcels(letters, pool), self)
+        self._sends.clear()
+        self.transport.deliver(self._parcels(letters, sign), self)
         if self._held:
             self.write([], [])
         done = self.tally - before
         if done["claimed"] > done["accepted"]:
             # What was claimed last did not know of the places under the caps that these left free.
-            self._pass(letters, pool)
+            self._pass(letters, sign)
 
     def write(
         self, results: Sequence[tuple[Parcel, Delivery]], attempts: Sequence[Parcel]
     ) -> set[str]:
-        """Results and the beginning of `attempts` are committed; tells which may be made."""
+        """Results and the beginning of `attempts` are committed; tells which may be made.
+
+        Where that fails, the same may be told again.
+        """
         now = self.clock()
         with self.workspace.database.write() as connection:
-            self._settle(connection, results, now)
+            written = self._settle(connection, results, now)
             going: dict[datetime, list[ledger.Send]] = {}
             for send, date in (self._sends[parcel.message_id] for parcel in attempts):
-                if not self._is_closed(send, now):
+                if not self._refusals.keep_back(send, now):
                     going.setdefault(date, []).append(send)
             begun = (
                 outcomes.begin_attempts(
@@ -147,13 +144,15 @@ class Dispatch:
                 )
                 for date, sends in going.items()
             )
-            return set().union(*begun)
+            allowed: set[str] = set().union(*begun)
+        self._count(written)
+        return allowed
 
-    def _claim(self) -> ledger.Claim:
+    def _claim(self) -> claiming.Claim:
         now = self.clock()
         with self.workspace.database.write(durable=True) as connection:
-            self._breakers = read_breakers(connection, self._sender)
-            claim = ledger.claim(
+            self._refusals.read(connection)
+            claim = claiming.claim(
                 connection,
                 self.stored.campaign,
                 worker=self._worker,
@@ -161,7 +160,7 @@ class Dispatch:
                 now=now,
                 limit=BATCH,
                 boot=self._boot,
-                closed=self._closed(now),
+                closed=self._refusals.closed(now),
             )
             claims = count_claim(connection)
         self.fence.note(claims)
@@ -172,16 +171,19 @@ class Dispatch:
         self.tally["claimed"] += len(claim.sends)
         return claim
 
-    def _parcels(self, letters: Letters, pool: Executor | None) -> Iterator[Parcel]:
+    def _parcels(self, letters: Letters, sign: _Sign) -> Iterator[Parcel]:
         """The messages of all that is claimed, one when it is asked for.
 
         What cannot be written is held; what could not be taken in time is given back at the end of
         the pass, and judged anew by the next.
         """
-        for block in _one_ahead(self._blocks(letters, pool)):
+        for block in _one_ahead(self._blocks(letters, sign)):
             for send, date, letter in block:
                 # Refused by the ledger, each would cost a connection.
-                if self.clock() - date > outcomes.LEASE or self._is_closed(send, date):
+                if self.clock() - date > outcomes.LEASE or self._refusals.keep_back(send, date):
+                    continue
+                # Given back by another run of this process, and claimed again while it waits here.
+                if send.message_id in self._sends:
                     continue
                 written = letter()
                 try:
@@ -192,7 +194,7 @@ class Dispatch:
                 self._sends[send.message_id] = (send, date)
                 yield parcel
 
-    def _blocks(self, letters: Letters, pool: Executor | None) -> Iterator[list[_Written]]:
+    def _blocks(self, letters: Letters, sign: _Sign) -> Iterator[list[_Written]]:
         """What is claimed, in as many messages as are written together."""
         while (claim := self._claim()).looked_at:
             date = self.clock()
@@ -209,7 +211,11 @@ class Dispatch:
             for start in range(0, len(asked), AHEAD):
                 drafts = self._drafts(letters, asked[start : start + AHEAD], date)
                 self._keep_links([draft.targets for _, draft in drafts])
-                yield [_Written(s, date, _signing(letters, each, pool)) for s, each in drafts]
+                ready = sign([draft for _, draft in drafts])
+                yield [
+                    _Written(send, date, letter)
+                    for (send, _), letter in zip(drafts, ready, strict=True)
+                ]
             if self._held:
                 self.write([], [])
 
@@ -220,7 +226,7 @@ class Dispatch:
 
         What may not be tried now is given back, and moved later.
         """
-        going = [each for each in asked if not self._is_closed(each[0], date)]
+        going = [each for each in asked if not self._refusals.keep_back(each[0], date)]
         drafts = []
         for (send, _, _), made in zip(going, letters.drafts(going, date), strict=True):
             if isinstance(made, Letter):
@@ -243,82 +249,43 @@ class Dispatch:
 
     def _settle(
         self, connection: sa.Connection, results: Sequence[tuple[Parcel, Delivery]], now: datetime
-    ) -> None:
+    ) -> list[outcomes.Outcome]:
         """Results and what follows from them, and what could not be written, are in the ledger."""
-        held, self._held = self._held, []
-        outcomes.hold(connection, self.key, held, worker=self._worker, now=now)
-        for _, reason in held:
-            self.tally["held"] += 1
-            self.passed_over[f"held: {reason}"] += 1
+        outcomes.hold(connection, self.key, self._held, worker=self._worker, now=now)
         if not results:
-            return
+            return []
         given = [
-            outcomes.Outcome(self._sends.pop(parcel.message_id)[0], d.state, d.reply, d.fault)
+            outcomes.Outcome(self._sends[parcel.message_id][0], d.state, d.reply, d.fault)
             for parcel, d in results
         ]
         written = outcomes.record_outcomes(
             connection, self.key, given, worker=self._worker, now=now
         )
-        self._follow(connection, written, now)
+        self._refusals.note(connection, written, now)
+        self._suppress_dead(connection, written, now)
+        return written
+
+    def _count(self, written: list[outcomes.Outcome]) -> None:
+        """What is in the ledger by now is in the figures, and need not be known any longer."""
+        held, self._held = self._held, []
+        for _, reason in held:
+            self.tally["held"] += 1
+            self.passed_over[f"held: {reason}"] += 1
         for outcome in written:
+            del self._sends[outcome.send.message_id]
             self.tally[outcome.state] += 1
             if outcome.state != "accepted":
                 self.passed_over[f"{outcome.state} by the mail server"] += 1
 
-    def _follow(
+    def _suppress_dead(
         self, connection: sa.Connection, written: list[outcomes.Outcome], now: datetime
     ) -> None:
-        """Dead addresses are suppressed; what is refused again and again is left alone."""
-        known = self._breakers
-        note_attempts(connection, self._sender, known, self._refusals(written), now)
+        """Addresses that the mail server says are dead get no more mail."""
         for outcome in written:
             if outcome.fault in DEAD and outcome.state == "rejected":
                 hashed = address_key(self.workspace.settings.secret_key(), outcome.send.email)
                 why = DEAD[outcome.fault]
                 suppress(connection, "address", hashed, why, "mail server", now)
-
-    def _refusals(self, written: list[outcomes.Outcome]) -> Iterator[tuple[str, bool]]:
-        for outcome in written:
-            if outcome.state == "accepted" and not self._breakers:
-                continue
-            if outcome.state in ("accepted", "deferred", "rejected"):
-                provider, step = self._scopes(outcome.send)
-                yield provider, outcome.fault == "sender"
-                if outcome.fault in (None, "message"):
-                    yield step, outcome.fault == "message"
-
-    def _scopes(self, send: ledger.Send) -> tuple[str, str]:
-        step = step_scope(self.key, send.campaign_version, send.sequence, send.step)
-        return provider_scope(send.recipient_domain), step
-
-    def _closed(self, now: datetime) -> dict[str, datetime]:
-        return {
-            scope: breaker.open_until
-            for scope, breaker in self._breakers.items()
-            if breaker.open_until is not None and breaker.is_open(now)
-        }
-
-    def _is_closed(self, send: ledger.Send, now: datetime) -> bool:
-        if not self._breakers:
-            return False
-        return any(
-            breaker.is_open(now)
-            for scope in self._scopes(send)
-            if (breaker := self._breakers.get(scope)) is not None
-        )
-
-
-def _signers(letters: Letters) -> Executor | nullcontext[None]:
-    """Threads that sign, if there is a key: an RSA signature takes longer than all else of a mail.
-
-    It is made outside of Python, and so on as many processors as there are.
-    """
-    return ThreadPoolExecutor(os.cpu_count()) if letters.are_signed else nullcontext()
-
-
-def _signing(letters: Letters, draft: Letter, pool: Executor | None) -> Callable[[], Letter]:
-    """The letter that `draft` becomes, being made from now on."""
-    return (lambda: draft) if pool is None else pool.submit(letters.signed, draft).result
 
 
 def _one_ahead(blocks: Iterable[list[_Written]]) -> Iterator[list[_Written]]:

@@ -11,7 +11,7 @@ Not here: what counts as proof (`store.departures`, `store.balances`).
 import logging
 
 from aicmo_dagster.errors import AicmoError
-from aicmo_dagster.stages.paid_calls import Payer
+from aicmo_dagster.stages.payer import Payer
 from aicmo_dagster.store.balances import heed_balance
 from aicmo_dagster.store.departures import release_kept_back
 from aicmo_dagster.store.workers import has_ended

@@ -17,6 +17,7 @@ import pyarrow
 import sqlalchemy as sa
 
 from aicmo_dagster.domain.campaigns import Enrich
+from aicmo_dagster.domain.records import text_rows
 from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.sources.apollo import LARGEST_MATCH, Matched
 from aicmo_dagster.sources.people import Asked
@@ -25,16 +26,17 @@ from aicmo_dagster.stages.asked import IDENTIFYING, Known, asked_about, identity
 from aicmo_dagster.stages.batches import Batches
 from aicmo_dagster.stages.companies import ask_companies
 from aicmo_dagster.stages.doubts import doubts_left, resolve_doubts
-from aicmo_dagster.stages.paid_calls import Batch, PaidCalls, Payer
+from aicmo_dagster.stages.paid_calls import Batch, PaidCalls
+from aicmo_dagster.stages.payer import Payer
 from aicmo_dagster.stages.providers import Providers, key_of
 from aicmo_dagster.store.frames import read_frame
 from aicmo_dagster.store.provider_answers import Answer
 
-TEXT = pd.ArrowDtype(pyarrow.string())
-
 NO_CREDITS = "not_tried: no_credits"
 
-_NAMED_TOGETHER = 250
+_NAMED_TOGETHER = 100
+"""Fewer would cost more, since patterns are read anew each time; more would hold up the requests
+that are under way meanwhile."""
 
 _ASKED_BY = ("lead_id", "email", "external_id", "source", "origins", *IDENTIFYING)
 """The columns of a lead that tell whom to ask about it, and how."""
@@ -130,7 +132,7 @@ class Enrichment:
         """
         leads = [one for one in self._missing.values() if knows_by_id(provider, one) is told]
         known = [(identity_of(person), person) for person in asked_about(provider, leads)]
-        people = {self._payer.person(provider, i): person for i, person in known if i}
+        people = self._payer.persons(provider, [(i, person) for i, person in known if i])
         self.outcomes[f"{provider}: nothing to ask by"] += sum(not i for i, _ in known)
         done = {answer.lead_id for answer in self._answers_of(provider)}
         return {key: person for key, person in people.items() if person.key not in done}
@@ -219,6 +221,4 @@ def _plain(leads: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
     # The provider's id is its own; only what a search gave is an identity here.
-    frame = pd.DataFrame(rows).drop(columns="external_id", errors="ignore")
-    described = frame.assign(custom="{}").astype(TEXT)
-    return described.assign(row=range(1, len(rows) + 1))
+    return text_rows(rows, custom="{}").drop(columns="external_id", errors="ignore")

@@ -5,6 +5,7 @@ Not here: where the file goes (`cli.export`, `api.exports`).
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from itertools import chain, islice
 from typing import Literal
@@ -14,13 +15,14 @@ import pyarrow
 import pyarrow.compute as pc
 import pyarrow.parquet
 
+from aicmo_dagster.domain.spreadsheets import FORMULA_STARTS
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.frames import read_page
 
 Format = Literal["csv", "parquet", "jsonl"]
-FORMULA = r"\A[=+\-@\t\r]"
+_FORMULA = rf"\A[{re.escape(''.join(FORMULA_STARTS))}]"
 
-_ROWS, _FRAMES_TOGETHER = 1_000, 5
+_ROWS, _FRAMES_TOGETHER = 1_000, 10
 
 
 def exported(
@@ -57,7 +59,7 @@ def _cells(column: pd.Series) -> list[object]:
     """The values, with an apostrophe before text that a spreadsheet would run as a formula."""
     values = pyarrow.array(column)
     if pyarrow.types.is_string(values.type):
-        runs = pc.match_substring_regex(values, FORMULA)
+        runs = pc.match_substring_regex(values, _FORMULA)
         marked = pc.binary_join_element_wise("'", values, "")
         values = pc.if_else(runs, marked, values)
     cells: list[object] = values.to_pylist()
@@ -69,20 +71,23 @@ def _frames(workspace: Workspace, stage: str, key: str, rows: int) -> Iterator[p
     after: list[str] | None = None
     while True:
         with workspace.database.read() as connection:
-            frame, after = read_page(connection, stage, key, rows, after)
-        yield frame
-        if after is None:
+            frame, following = read_page(connection, stage, key, rows, after)
+        if len(frame) or after is None:
+            yield frame
+        if following is None:
             return
+        after = following
 
 
 def _parquet(frames: Iterator[pd.DataFrame]) -> Iterator[bytes]:
-    """Some frames to a row group: what is told of each is kept until the file's end."""
+    """Some frames to a row group: its rows are held at once, and 2 kB a column until the end."""
     sink = _Sink()
     tables = (pyarrow.Table.from_pandas(frame, preserve_index=False) for frame in frames)
     first = next(tables)
     every = chain([first], tables)
     file = pyarrow.PythonFile(sink, "w")
     with pyarrow.parquet.ParquetWriter(file, first.schema, write_statistics=False) as writer:
+        yield sink.taken()  # what says that it is Parquet: nobody has to wait for a row group
         while group := list(islice(every, _FRAMES_TOGETHER)):
             writer.write_table(pyarrow.concat_tables(group))
             yield sink.taken()

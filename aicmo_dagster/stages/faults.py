@@ -11,6 +11,8 @@ FIRST_WAIT = 20.0
 """Seconds before the second try; each later one waits three times as long."""
 
 _PASSING = (
+    # Also a statement of PostgreSQL's that took too long: what it waited for, what else ran, and
+    # statistics that were not there yet all pass; and tries are few.
     Transient,
     sa.exc.OperationalError,  # a locked file, a lost connection, a server that shuts down
     sa.exc.InterfaceError,

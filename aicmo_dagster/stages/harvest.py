@@ -1,5 +1,8 @@
 """Raw leads: every source of the campaign read, normalised, merged, completed.
 
+Sources are read in parts, but who is who can be told of all alone: a harvest holds the leads of its
+campaign, column by column, a million of them within 2 GiB (which `bench_intake` keeps to).
+
 Not here: how a source is read (`sources`, `search`), or whom providers are asked about (`enrich`).
 """
 

@@ -3,6 +3,7 @@
 Not here: figures over time (`api.metrics`), or how a campaign stands (`status`).
 """
 
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -10,12 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import psutil
 import requests
 import sqlalchemy as sa
 
 from aicmo_dagster.errors import AicmoError
+from aicmo_dagster.handoff.connections import is_private_host
 from aicmo_dagster.settings import Settings
 from aicmo_dagster.store import vitals
 from aicmo_dagster.store.database import Database
@@ -94,6 +97,7 @@ def examine(settings: Settings, database: Database | AicmoError, now: datetime) 
         now: The instant.
     """
     local = [_memory(now), _disk(settings, now), _spool(settings, now), _web_server(settings, now)]
+    local.append(_settings(settings, now))
     if isinstance(database, AicmoError):
         advice = "see AICMO_DATABASE_URL, and whether the server runs"
         return Health(now, [Check("database", "fail", str(database), now, advice), *local])
@@ -232,3 +236,21 @@ def _web_server(settings: Settings, now: datetime) -> Check:
         advice = f"{_START}; without it no run can be started over the API"
         return Check(name, "warn", detail, now, advice)
     return Check(name, "pass", "its web server answers", now)
+
+
+def _settings(settings: Settings, now: datetime) -> Check:
+    """What each setting says may be right, and still not do."""
+    faults = []
+    public = urlsplit(settings.public_url)
+    outside = public.scheme == "https" and not is_private_host(public.hostname or "")
+    if settings.smtp_url and not outside:
+        faults.append("AICMO_PUBLIC_URL is no https URL that recipients reach, and mail goes out")
+    if settings.dkim and not os.access(settings.dkim.key_file, os.R_OK):
+        faults.append("AICMO_DKIM_KEY_FILE cannot be read, so that no mail can be signed")
+    try:
+        settings.webhook_secret()
+    except AicmoError as error:
+        faults.append(str(error))
+    if not faults:
+        return Check("settings", "pass", "nothing is amiss with them", now)
+    return Check("settings", "warn", "; ".join(faults), now, "set them as the README says")

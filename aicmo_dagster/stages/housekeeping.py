@@ -30,7 +30,7 @@ class Ages:
         ticks: Of campaigns, and what became of them.
         results: What each stage did, and incidents that are over.
         refused: Segments of events that the database would not take.
-        copies: Of remote files, which only a process that was killed leaves.
+        copies: Of remote files and imports, which only a process that was killed leaves.
     """
 
     runs: timedelta = timedelta(days=7)

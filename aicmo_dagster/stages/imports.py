@@ -21,6 +21,7 @@ from aicmo_dagster.domain.field_types import FURNISHED
 from aicmo_dagster.domain.schemas import dtypes
 from aicmo_dagster.domain.tokens import normal_address
 from aicmo_dagster.errors import BadInput, Problem
+from aicmo_dagster.settings import Settings
 from aicmo_dagster.sources.csv_files import Harvested, read_csv_source
 from aicmo_dagster.sources.csv_text import CHUNK, Layout, read_layout, records, utf8_chunks
 from aicmo_dagster.sources.lead_files import Kind, as_csv
@@ -151,10 +152,18 @@ def _uploads(workspace: Workspace, key: str | None) -> list[Upload]:
 
 
 @contextmanager
+def copy_folder(settings: Settings) -> Iterator[Path]:
+    """A folder for a file of leads while it is read; housekeeping removes what a kill leaves."""
+    settings.copies.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="import-", dir=settings.copies) as folder:
+        yield Path(folder)
+
+
+@contextmanager
 def _on_disk(workspace: Workspace, upload: Upload) -> Iterator[Path]:
     """The upload as a CSV file, for as long as it is read."""
-    with tempfile.TemporaryDirectory(prefix="import-", dir=workspace.settings.home) as folder:
-        path = Path(folder) / f"{upload.name}.csv"
+    with copy_folder(workspace.settings) as folder:
+        path = folder / f"{upload.name}.csv"
         with path.open("wb") as file:
             for chunk in read_content(workspace.database, upload.id):
                 file.write(chunk)

@@ -3,10 +3,11 @@
 So the store sees one writer, whoever is asked, and what is done with an answer needs no locks. What
 came back and what leaves next is committed together, and only then the next may leave. Some may
 stand ready, committed, beside those that are under way: each leaves as soon as another has come
-back, and does not wait for the store. After a refusal they are kept back, since it may concern them
+back, and does not wait for the store. After a setback they are kept back, since it may concern them
 as well, and so are those that have stood ready for long.
 
-Not here: what is asked (`search`, `paid_calls`), or how often it may be (`providers`).
+Not here: what is asked (`search`, `paid_calls`), how often it may be (`providers`), or which of
+those that stand ready may leave (`gate`).
 """
 
 from collections import deque
@@ -16,16 +17,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from queue import SimpleQueue
-from threading import Condition
 from typing import Generic, TypeVar
 
 import sqlalchemy as sa
 
 from aicmo_dagster.errors import AicmoError
-from aicmo_dagster.sources.passages import NotSent, Passage
-
-READY_SECONDS = 1.0
-"""How long a request may stand ready: the limits of requests count it as if it had left at once."""
+from aicmo_dagster.sources.passages import Passage
+from aicmo_dagster.stages.gate import Gate, OnePassage
+from aicmo_dagster.stages.switching import quick_turns
 
 Item = TypeVar("Item")
 Given = TypeVar("Given")
@@ -41,82 +40,6 @@ class Later:
 Transaction = Callable[[], AbstractContextManager[sa.Connection]]
 Start = Callable[[sa.Connection, list[Item]], list[tuple[Item, Callable[[Passage], Given]]] | Later]
 Land = Callable[[sa.Connection, list[tuple[Item, Given | AicmoError]]], None]
-
-
-class _Gate:
-    """What all requests of a flight pass: so many at once, and none while it is shut.
-
-    Of those that have left, twice as many at most have not landed in the store yet.
-    """
-
-    def __init__(self, width: int, clock: Callable[[], float]) -> None:
-        self.clock = clock
-        self._width = width
-        self._under_way, self._unsettled = 0, 0
-        self._is_shut = False
-        self._changed = Condition()
-
-    @property
-    def is_shut(self) -> bool:
-        """Whether whatever has not left yet is kept back."""
-        return self._is_shut
-
-    @is_shut.setter
-    def is_shut(self, is_shut: bool) -> None:
-        with self._changed:
-            self._is_shut = is_shut
-            self._changed.notify_all()
-
-    def let_out(self, since: float) -> None:
-        """A request that has stood ready since then leaves, once there is room for it."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._is_shut or self._has_room)
-            if self._is_shut or self.clock() > since + READY_SECONDS:
-                raise NotSent("it was kept back")
-            self._under_way += 1
-            self._unsettled += 1
-
-    def let_out_again(self) -> None:
-        """One that was let out before leaves once more; that it may do while the gate is shut."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._under_way < self._width)
-            self._under_way += 1
-
-    def let_in(self, refused: bool) -> None:
-        """What came back is here; after a refusal nothing else leaves."""
-        with self._changed:
-            self._under_way -= 1
-            self._is_shut |= refused
-            self._changed.notify_all()
-
-    def settle(self, count: int) -> None:
-        """So many of those that were let out have landed in the store."""
-        with self._changed:
-            self._unsettled -= count
-            self._changed.notify_all()
-
-    @property
-    def _has_room(self) -> bool:
-        return self._under_way < self._width and self._unsettled < 2 * self._width
-
-
-@dataclass
-class _OnePassage:
-    """The leave of a request that has stood ready since then."""
-
-    gate: _Gate
-    since: float
-    has_left: bool = False
-
-    def leave(self) -> None:
-        if self.has_left:
-            self.gate.let_out_again()
-        else:
-            self.gate.let_out(self.since)
-        self.has_left = True
-
-    def land(self, refused: bool) -> None:
-        self.gate.let_in(refused)
 
 
 class InFlight(Generic[Item, Given]):
@@ -152,10 +75,10 @@ class InFlight(Generic[Item, Given]):
         self.queue: deque[Item] = deque()
         self._places = 1
         self._width, self._ready = width, ready
-        self._gate = _Gate(width, clock)
+        self._gate = Gate(width, clock)
         self._transaction = transaction
         self._start, self._land, self._settle, self._pause = start, land, settle, pause
-        self._flying: dict[Future[Given], tuple[Item, _OnePassage]] = {}
+        self._flying: dict[Future[Given], tuple[Item, OnePassage]] = {}
         self._done: SimpleQueue[Future[Given]] = SimpleQueue()
         self._landed: list[tuple[Item, Given | AicmoError]] = []
         self._unsettled = 0
@@ -168,7 +91,7 @@ class InFlight(Generic[Item, Given]):
 
     def run(self) -> None:
         """The queue is empty and every answer has landed, also where an error ends it."""
-        with ThreadPoolExecutor(self._width + self._ready) as pool:
+        with quick_turns(), ThreadPoolExecutor(self._width + self._ready) as pool:
             try:
                 while self._failure is None and (self.queue or self._flying or self._landed):
                     if self._flying and self._is_early:
@@ -208,7 +131,7 @@ class InFlight(Generic[Item, Given]):
     def _launch(
         self, pool: ThreadPoolExecutor, item: Item, request: Callable[[Passage], Given]
     ) -> None:
-        passage = _OnePassage(self._gate, self._gate.clock())
+        passage = OnePassage(self._gate, self._gate.clock())
         future = pool.submit(request, passage)
         self._flying[future] = item, passage
         future.add_done_callback(self._done.put)

@@ -3,9 +3,10 @@
 Not here: Markdown, MIME, DKIM or delivery themselves.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property, partial
 from itertools import takewhile
 from typing import Any
 
@@ -13,7 +14,7 @@ from aicmo_dagster.domain.campaigns import Step
 from aicmo_dagster.domain.markdown import MessageTemplate, Rendered, compile_message
 from aicmo_dagster.domain.sandbox import RenderFailed
 from aicmo_dagster.domain.tokens import unsubscribe_token
-from aicmo_dagster.domain.tracking import Link, Tracked, Tracker, fixed_links
+from aicmo_dagster.domain.tracking import FixedLinks, Link, Tracked, Tracker, fixed_links
 from aicmo_dagster.mail.headers import Undeliverable
 from aicmo_dagster.mail.messages import Outgoing, Skeleton
 from aicmo_dagster.mail.signing import Signer, read_signer, require_alignment
@@ -51,16 +52,23 @@ class _Template:
     """What the sends of one step and variant share.
 
     Args:
-        message: Compiled.
-        fixed: URLs of its links that are the same for every lead.
+        message: Compiled, with what is the same for every lead in it.
+        links: Those of its links that are the same for every lead.
+        new_skeleton: Makes what its messages have in common, if that can be.
         follows: Whether it continues the thread before it, having no subject of its own.
         starts: The steps of its sequence that start a thread.
     """
 
     message: MessageTemplate
-    fixed: frozenset[str]
+    links: FixedLinks
+    new_skeleton: Callable[[], Skeleton]
     follows: bool
     starts: frozenset[str]
+
+    @cached_property
+    def skeleton(self) -> Skeleton:
+        """What its messages have in common; as Undeliverable as they are."""
+        return self.new_skeleton()
 
 
 class Letters:
@@ -79,7 +87,6 @@ class Letters:
         self._name = stored.campaign.name
         self._versions: dict[int, StoredCampaign] = {}
         self._templates: dict[_At, _Template] = {}
-        self._skeletons: dict[_At, Skeleton] = {}
         self._secret_key = workspace.settings.secret_key()
         self._tracker = Tracker(
             self._secret_key, workspace.settings.public_url, self._key, self._track
@@ -133,54 +140,31 @@ class Letters:
         made: list[Letter | Unwritten | None] = [None] * len(asked)
         rendered = []
         for place, (send, lead, _) in enumerate(asked):
+            template = self._template(send)
             try:
-                rendered.append((place, *self._rendered(send, lead)))
+                rendered.append((place, template, *self._rendered(template, send, lead)))
             except RenderFailed as error:
                 made[place] = error
         tracked = [
-            (place, url, self._tracked(asked[place][0], message))
-            for place, url, message in rendered
+            (place, template, url, self._tracked(template, asked[place][0], message))
+            for place, template, url, message in rendered
         ]
-        for place, url, message in tracked:
+        for place, template, url, message in tracked:
             try:
-                made[place] = self._assembled(*asked[place], date, url, message)
+                made[place] = _assembled(template, *asked[place], date, url, message)
             except Undeliverable as error:
                 made[place] = error
         return [each for each in made if each is not None]
 
-    def _rendered(self, send: Send, lead: dict[str, Any]) -> tuple[str, Rendered]:
+    def _rendered(
+        self, template: _Template, send: Send, lead: dict[str, Any]
+    ) -> tuple[str, Rendered]:
         """The lead's link to unsubscribe by, and the message with it."""
         url = self._unsubscribe_url + unsubscribe_token(self._secret_key, self._key, send.lead_id)
-        values = {**lead, **self._shared, "unsubscribe_url": url}
-        return url, self._template(send).message.render(values)
+        return url, template.message.render({**lead, **self._shared, "unsubscribe_url": url})
 
-    def _tracked(self, send: Send, message: Rendered) -> Tracked:
-        fixed = self._template(send).fixed
-        return self._tracker.tracked(message, send.lead_id, send.step, fixed)
-
-    def _assembled(
-        self,
-        send: Send,
-        lead: dict[str, Any],
-        thread: list[tuple[str, str]],
-        date: datetime,
-        url: str,
-        tracked: Tracked,
-    ) -> Letter:
-        template, skeleton = self._template(send), self._skeleton(send)
-        replied_to = _continued(thread, template.starts) if template.follows else ()
-        message = Outgoing(
-            recipient=send.email,
-            recipient_name=_full_name(lead),
-            message_id=send.message_id,
-            date=send.dated_at or date,
-            rendered=tracked.message,
-            unsubscribe_url=url,
-            in_reply_to=replied_to[-1] if replied_to else None,
-            references=replied_to,
-        )
-        sender = skeleton.return_path(send.message_id)
-        return Letter(sender, skeleton.message(message), tracked.targets, message.date)
+    def _tracked(self, template: _Template, send: Send, message: Rendered) -> Tracked:
+        return self._tracker.tracked(message, send.lead_id, send.step, template.links)
 
     @property
     def are_signed(self) -> bool:
@@ -200,14 +184,6 @@ class Letters:
             self._templates[at] = template = self._compiled(send)
         return template
 
-    def _skeleton(self, send: Send) -> Skeleton:
-        at = (send.campaign_version, send.sequence, send.step, send.variant)
-        if (skeleton := self._skeletons.get(at)) is None:
-            told = (self._sender, self._key, send.sequence, send.step)
-            skeleton = Skeleton(*told, tagged=self._track.replies)
-            self._skeletons[at] = skeleton
-        return skeleton
-
     def _compiled(self, send: Send) -> _Template:
         version = self._version(send.campaign_version)
         steps = version.campaign.sequences[send.sequence].steps
@@ -217,11 +193,14 @@ class Letters:
         message = compile_message(
             subject or _thread_subject(steps, send.step),
             version.templates.get(body, body) if body else "",
+            self._shared,
         )
+        told = (self._sender, self._key, send.sequence, send.step)
         starts = frozenset(each.id for each in steps if any(s for _, s, _ in each.texts()))
         return _Template(
             message=message,
-            fixed=fixed_links(message.source),
+            links=fixed_links(message.source),
+            new_skeleton=partial(Skeleton, *told, tagged=self._track.replies),
             follows=send.step not in starts,
             starts=starts,
         )
@@ -230,6 +209,31 @@ class Letters:
         if version not in self._versions:
             self._versions[version] = self._workspace.campaign(self._key, version)
         return self._versions[version]
+
+
+def _assembled(
+    template: _Template,
+    send: Send,
+    lead: dict[str, Any],
+    thread: list[tuple[str, str]],
+    date: datetime,
+    url: str,
+    tracked: Tracked,
+) -> Letter:
+    """The letter of `send`, which follows those of `thread` if its template does."""
+    replied_to = _continued(thread, template.starts) if template.follows else ()
+    message = Outgoing(
+        recipient=send.email,
+        recipient_name=_full_name(lead),
+        message_id=send.message_id,
+        date=send.dated_at or date,
+        rendered=tracked.message,
+        unsubscribe_url=url,
+        in_reply_to=replied_to[-1] if replied_to else None,
+        references=replied_to,
+    )
+    sender = template.skeleton.return_path(send.message_id)
+    return Letter(sender, template.skeleton.message(message), tracked.targets, message.date)
 
 
 def _thread_subject(steps: Sequence[Step], last: str) -> str:

@@ -21,6 +21,7 @@ from aicmo_dagster.stages.record import addresses_of, unsubscribe
 from aicmo_dagster.stages.report import Report
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.campaigns import load_campaign
+from aicmo_dagster.store.erasures import was_erased
 from aicmo_dagster.store.events import add_event, instants_of
 from aicmo_dagster.store.handoffs import colleagues_everywhere
 from aicmo_dagster.store.inbound import (
@@ -43,6 +44,9 @@ MOST_MESSAGES = 500
 
 SOFT_BOUNCES, SOFT_SPAN = 3, timedelta(days=7)
 """A lead whose address fails softly this often over at least this long is given up."""
+
+_REFUSALS = (ValueError, sa.exc.DataError, sa.exc.IntegrityError)
+"""What the database says to a value that it can never hold."""
 
 _EVENT_OF = {"sender": "blocked", "message": "refused", "delayed": "delayed"}
 """Failures that cost the lead nothing."""
@@ -78,15 +82,33 @@ def handle(
     Returns:
         What the message was, and what followed from it.
     """
-    key = hashlib.sha256(content).hexdigest()
     inbound = _recognised(content, now)
+    told = (hashlib.sha256(content).hexdigest(), now, mailbox, cursor)
+    if inbound is None:
+        return _handled(workspace, None, "it cannot be taken to pieces", *told)
+    try:
+        return _handled(workspace, inbound, "", *told)
+    except _REFUSALS as error:  # so it would be the next time, and the mail behind it would wait
+        return _handled(workspace, None, f"it was refused ({type(error).__name__})", *told)
+
+
+def _handled(
+    workspace: Workspace,
+    inbound: Inbound | None,
+    fault: str,
+    key: str,
+    now: datetime,
+    mailbox: str,
+    cursor: str,
+) -> tuple[str, str]:
+    """As `handle`; a message that is not `inbound` was not understood, for the reason `fault`."""
     with workspace.database.write(durable=True) as connection:
         move_cursor(connection, mailbox, cursor, now)
         if not begin_message(connection, key, now):
             return "repeated", "it was handled before"
         if inbound is None:
-            describe_message(connection, key, "unreadable", "it cannot be taken to pieces")
-            return "unreadable", "it cannot be taken to pieces"
+            describe_message(connection, key, "unreadable", fault)
+            return "unreadable", fault
         handling = _Handling(connection, workspace.settings.secret_key(), key, inbound, now)
         reason = handling.act()
         lead = handling.lead
@@ -130,22 +152,28 @@ class _Handling:
         """What follows is done; says what that was, without a name."""
         if self.lead is None:
             return self._act_without_proof()
+        if was_erased(self._connection, self._secret_key, self.lead.lead_id):
+            self.lead = None
+            return "the lead was erased: nothing follows"
         if self._is_our_own(self.lead):
             return "our own message: nothing follows"
+        return self._act_on(self.lead)
+
+    def _act_on(self, lead: Recipient) -> str:
         kind = self._inbound.kind
         if kind == "bounce":
-            return self._bounced(self.lead)
+            return self._bounced(lead)
         if kind == "complaint":
-            self._event(self.lead, "complaint", {"feedback": self._inbound.feedback})
-            return self._suppress(self.lead, "complained")
+            self._event(lead, "complaint", {"feedback": self._inbound.feedback})
+            return self._suppress(lead, "complained")
         if kind == "objection":
-            return self._objected(self.lead)
+            return self._objected(lead)
         if kind == "out_of_office":
-            return self._away(self.lead)
-        self._event(self.lead, kind, {"matched_by": "reference", "text": self._inbound.text})
+            return self._away(lead)
+        self._event(lead, kind, {"matched_by": "reference", "text": self._inbound.text})
         if kind != "reply":
             return "recorded"
-        return f"recorded, {self._spare_colleagues(self.lead)} colleagues spared for a while"
+        return f"recorded, {self._spare_colleagues(lead)} colleagues spared for a while"
 
     def _proven(self) -> Recipient | None:
         """The lead whose message is quoted."""

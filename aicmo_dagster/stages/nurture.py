@@ -1,6 +1,6 @@
 """Nurture sends: what is due is planned, claimed, rendered and handed over, each send at most once.
 
-Not here: the rules of planning (`domain.nurture`), of claiming (`store.ledger`), of messages and
+Not here: the rules of planning (`domain.nurture`), of claiming (`store.claiming`), of messages and
 their delivery (`mail`), or one pass of sending (`dispatch`).
 """
 

@@ -3,39 +3,39 @@
 An intent is committed before each call and its outcome after it, together with what was answered
 and with further intents. What stands ready is told from what has left by a note (`departures`), so
 that a kill leaves no more calls in doubt than are in flight or about to be kept.
-Not here: whom to ask and in which order (`enrich`), or what an answer looks like (`sources`).
+Not here: whom to ask and in which order (`enrich`), what an answer looks like (`sources`), or whose
+budget it is (`payer`).
 """
 
 import hashlib
 import logging
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import sqlalchemy as sa
 
-from aicmo_dagster.domain.campaigns import Enrich
-from aicmo_dagster.domain.tokens import person_key
 from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.sources.http import OutcomeUnknown, OutOfCredits, RateLimited
 from aicmo_dagster.sources.passages import NotSent, Passage
 from aicmo_dagster.sources.people import Asked
 from aicmo_dagster.stages.answers import serve_fresh
 from aicmo_dagster.stages.in_flight import InFlight, Later
-from aicmo_dagster.stages.providers import Providers
+from aicmo_dagster.stages.payer import Payer
 from aicmo_dagster.store import provider_calls
 from aicmo_dagster.store.departures import Departures
 from aicmo_dagster.store.provider_answers import Answer
-from aicmo_dagster.store.provider_calls import NoCredits, OpenCall
-from aicmo_dagster.store.workers import has_ended, this_worker
+from aicmo_dagster.store.provider_calls import NoCredits
 
 _SETBACKS = 5
 """How often in a row a limit or an empty account is met, by as many as are in flight, before it is
 taken to be the end."""
+
+_LOST = 5
+"""How many calls in a row may have an outcome that nobody knows before that is taken to be the end:
+each of them may have been paid for in vain."""
 
 _TOLD_EVERY = 50
 """Calls after which the log tells how far it has come."""
@@ -71,68 +71,11 @@ class _NotedPassage:
         try:
             self.departures.leave(self.call)
         except AicmoError:
-            self.passage.land(refused=True)
+            self.passage.land(setback=True)
             raise
 
-    def land(self, refused: bool) -> None:
-        self.passage.land(refused)
-
-
-@dataclass(frozen=True)
-class Payer:
-    """Who asks and pays.
-
-    Args:
-        providers: The clients.
-        campaign: Whose budget it is.
-        wanted: Its `enrich` section.
-        now: The instant that freshness counts from, and that answers are dated by.
-        outcomes: What became of people, counted.
-        serve: Told of answers that somebody else paid for meanwhile, and at which provider.
-        untried: The leads for whom there was no credit.
-        worker: This process.
-        departures: Which of its calls have left.
-    """
-
-    providers: Providers
-    campaign: str
-    wanted: Enrich
-    now: datetime
-    outcomes: Counter[str] = field(default_factory=Counter)
-    serve: Callable[[str, Collection[Answer]], None] = lambda provider, answers: None
-    untried: set[str] = field(default_factory=set)
-    worker: str = field(default_factory=this_worker)
-    departures: Departures = field(init=False)
-
-    def __post_init__(self) -> None:
-        folder = self.providers.workspace.settings.departures
-        object.__setattr__(self, "departures", Departures(folder, self.worker))
-
-    @property
-    def since(self) -> datetime:
-        """The instant from which on an answer is fresh."""
-        return self.now - timedelta(days=self.wanted.fresh_days)
-
-    def person(self, provider: str, identity: str) -> str:
-        """What the person is known by in the store."""
-        key = self.providers.workspace.settings.secret_key()
-        return person_key(key, provider, identity)
-
-    def open_calls(self, provider: str) -> list[OpenCall]:
-        """The campaign's calls whose answers may still come, or whose outcome nobody knows."""
-        now = self.providers.time.now()
-        with self.providers.workspace.database.read() as connection:
-            return provider_calls.open_calls(
-                connection, self.campaign, provider, has_ended=has_ended, now=now
-            )
-
-    def finish(
-        self, connection: sa.Connection, call: int, state: Any, detail: str, **known: Any
-    ) -> None:
-        """The call's outcome is written."""
-        values = {"credits": None, "request_id": None, **known}
-        now = self.providers.time.now()
-        provider_calls.finish_call(connection, call, state=state, detail=detail, now=now, **values)
+    def land(self, setback: bool) -> None:
+        self.passage.land(setback)
 
 
 class PaidCalls(Generic[Given]):
@@ -172,7 +115,7 @@ class PaidCalls(Generic[Given]):
             settle=self._settle_all,
             pause=self._providers.pause,
         )
-        self._setbacks, self._landed, self._told = 0, 0, 0
+        self._setbacks, self._lost, self._landed, self._told = 0, 0, 0, 0
         self._kept: list[Answer] = []
         self._served: list[Answer] = []
         self._error: AicmoError | None = None
@@ -296,11 +239,12 @@ class PaidCalls(Generic[Given]):
         self._providers.give_back(connection, self._endpoint, len(kept_back))
         for batch in reversed(kept_back):
             self._payer.finish(connection, batch.call, "refused", "never sent", credits=0.0)
-            self._flight.queue.appendleft(batch)
+            if self._error is None:
+                self._flight.queue.appendleft(batch)
         landed = [(batch, given) for batch, given in landed if not isinstance(given, NotSent)]
         answered = [(b, given) for b, given in landed if not isinstance(given, AicmoError)]
         if answered:
-            self._setbacks = 0
+            self._setbacks, self._lost = 0, 0
             self._kept = self._keep(connection, answered)
         for batch, given in landed:
             self._providers.heed(connection, self._endpoint, given)
@@ -320,6 +264,9 @@ class PaidCalls(Generic[Given]):
         if isinstance(error, OutcomeUnknown):
             self._payer.finish(connection, batch.call, "unknown", str(error))
             self._payer.outcomes[f"{self._provider}: outcome unknown"] += len(batch.people)
+            self._lost += 1
+            if self._lost > _LOST:
+                self._end(error)
         else:
             name = type(error).__name__
             self._payer.finish(connection, batch.call, "refused", name, credits=0.0)
@@ -337,8 +284,12 @@ class PaidCalls(Generic[Given]):
             self._error = self._error or error
             self._give_up(batch)
         else:
-            self._error = self._error or error
-            self._flight.queue.clear()
+            self._end(error)
+
+    def _end(self, error: AicmoError) -> None:
+        """Nobody else is asked now; a later run asks."""
+        self._error = self._error or error
+        self._flight.queue.clear()
 
     def _tell(self) -> None:
         is_over = self._flight.idle and not self._flight.queue

@@ -59,6 +59,8 @@ def plan_due(
     agenda.enter(connection, key, now)
     agenda.follow(connection, key, now)
     agenda.heed_responses(connection, key, now)
+    if not agenda.any_to_look_at(connection, key, now):
+        return 0
     leads = _allowed(connection, stored, agenda.leads_to_look_at(connection, key, now), now)
     if leads.empty:
         return 0

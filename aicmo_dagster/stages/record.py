@@ -9,6 +9,7 @@ from aicmo_dagster.domain.clients import network
 from aicmo_dagster.domain.tokens import address_key
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.database import RowsRefused
+from aicmo_dagster.store.erasures import was_erased
 from aicmo_dagster.store.events import (
     add_event,
     add_events,
@@ -42,9 +43,12 @@ def unsubscribe(
 ) -> None:
     """The lead is written to no more: at all, or in this campaign only. Twice is as once.
 
-    Suppression and event stand in the caller's one transaction; the first of each is kept.
+    Suppression and event stand in the caller's one transaction; the first of each is kept. Of whom
+    was erased nothing is, who is written to no more already.
     """
     lead = recipient(connection, campaign, lead_id)
+    if was_erased(connection, secret_key, lead.lead_id):
+        return
     key = f"{UNSUBSCRIBE}:{campaign}:{lead.lead_id}:{scope}"
     detail = {"scope": scope}
     add_event(connection, campaign, lead.lead_id, UNSUBSCRIBE, key, now, detail=detail)

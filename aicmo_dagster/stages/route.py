@@ -1,5 +1,8 @@
 """Routed leads: a sequence for every qualified lead that may have one.
 
+Capacity and overlap are of the whole campaign, so routing holds of every lead where it stands and
+what conditions name: 0.8 KB each, a million leads within 1 GiB.
+
 Not here: the choice itself (`domain.routing`).
 """
 

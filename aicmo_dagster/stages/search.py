@@ -18,6 +18,7 @@ import pyarrow
 import sqlalchemy as sa
 
 from aicmo_dagster.domain.campaigns import ApolloSource
+from aicmo_dagster.domain.records import text_rows
 from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.sources.apollo import LARGEST_PAGE, SearchPage
 from aicmo_dagster.sources.csv_files import Harvested
@@ -128,9 +129,9 @@ class _Search:
     def rows(self) -> tuple[pd.DataFrame, list[str]]:
         """The people as rows for intake, and what to know of them."""
         people = self._people()
-        rows = pd.DataFrame(people[: self.source.max_leads], dtype=TEXT)
-        rows = rows.assign(source=self.name, file="api_search", custom="{}").astype(TEXT)
-        return rows.assign(row=range(1, len(rows) + 1)), list(self._told(len(people)))
+        wanted = people[: self.source.max_leads]
+        rows = text_rows(wanted, source=self.name, file="api_search", custom="{}")
+        return rows, list(self._told(len(people)))
 
     def _people(self) -> list[dict[str, str]]:
         """Whom the pages show, in their order, everyone once."""

@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow
 import sqlalchemy as sa
 
+from aicmo_dagster.domain.facts import one_array
 from aicmo_dagster.domain.nurture.lifecycle import SKIPPED
 from aicmo_dagster.domain.nurture.planning import DEADLINE, NEEDED
 from aicmo_dagster.store.database import fetch_frame, note_growth, put_row, staged, written_out
@@ -42,6 +43,9 @@ _INSTANT = pd.ArrowDtype(pyarrow.timestamp("us", tz="UTC"))
 _TEXT = pd.ArrowDtype(pyarrow.string())
 _CHANGES = {"lead_id": _TEXT, "state": _TEXT, "look_at": _INSTANT, "reason": _TEXT}
 
+_FEW = 200
+"""Entries that are changed one by one: for so few, a temporary table costs more than they do."""
+
 _LATE_COMMITS = 1000
 """Events looked at again: a number may be given before another and committed after it."""
 
@@ -50,31 +54,42 @@ _SENDS = nurture_sends.c
 _ROUTED = FRAME_TABLES["routed_leads"].c
 _RAW = FRAME_TABLES["raw_leads"].c
 
+_TO_LOOK_AT = (
+    _AGENDA.campaign == sa.bindparam("of_campaign"),
+    _AGENDA.look_at.is_not(None),
+    _AGENDA.look_at <= sa.bindparam("at_now", type_=_AGENDA.look_at.type),
+)
+_ANY = sa.select(sa.literal(1)).where(*_TO_LOOK_AT).limit(1)
+
 
 def enter(connection: sa.Connection, campaign: str, now: datetime) -> int:
     """Who was routed since the last time is enrolled and looked at; tells how many."""
+    entered = connection.execute(_ENTER, {"of_campaign": campaign, "at_now": now}).rowcount
+    note_growth(connection, agenda, entered)
+    return entered
+
+
+def _entering() -> sa.Insert:
+    """The statement of `enter`."""
+    campaign = sa.bindparam("of_campaign", type_=_AGENDA.campaign.type)
+    now = sa.bindparam("at_now", type_=_AGENDA.look_at.type)
     last = (
         sa.select(sa.func.coalesce(sa.func.max(_AGENDA.position), 0))
         .where(_AGENDA.campaign == campaign)
         .scalar_subquery()
     )
-    instant, known = _AGENDA.look_at.type, agenda.alias("known")
-    fresh = sa.select(
-        _ROUTED.campaign,
-        _ROUTED.lead_id,
-        _ROUTED.position,
-        sa.literal("enrolled"),
-        sa.literal(now, instant),
-        sa.literal(now, instant),
-    ).where(
+    known = agenda.alias("known")
+    names = ["campaign", "lead_id", "position", "state", "look_at", "changed_at"]
+    told = (_ROUTED.campaign, _ROUTED.lead_id, _ROUTED.position, sa.literal("enrolled"), now, now)
+    fresh = sa.select(*told).where(
         _ROUTED.campaign == campaign,
         _ROUTED.position > last,
         ~sa.exists().where(known.c.campaign == campaign, known.c.lead_id == _ROUTED.lead_id),
     )
-    names = ["campaign", "lead_id", "position", "state", "look_at", "changed_at"]
-    entered = connection.execute(agenda.insert().from_select(names, fresh)).rowcount
-    note_growth(connection, agenda, entered)
-    return entered
+    return agenda.insert().from_select(names, fresh)
+
+
+_ENTER = _entering()
 
 
 def follow(connection: sa.Connection, campaign: str, now: datetime) -> Counter[str]:
@@ -83,16 +98,9 @@ def follow(connection: sa.Connection, campaign: str, now: datetime) -> Counter[s
     After an accepted send, or one that was skipped, the lead is looked at; after a rejected or
     cancelled one it has left its sequence, for that reason.
     """
-    settled = connection.execute(
-        sa.update(nurture_sends)
-        .where(
-            _SENDS.campaign == campaign,
-            _SENDS.followed_at.is_(None),
-            written_out(_SENDS.state, SETTLED),
-        )
-        .values(followed_at=now)
-        .returning(_SENDS.lead_id, _SENDS.state, _SENDS.reason, _SENDS.due_at)
-    ).all()
+    settled = connection.execute(_FOLLOW, {"of_campaign": campaign, "at_now": now}).all()
+    if not settled:
+        return Counter()
     latest = {row.lead_id: row for row in sorted(settled, key=lambda row: row.due_at)}
     changes = [
         (row.lead_id, "active", now, None)
@@ -104,12 +112,22 @@ def follow(connection: sa.Connection, campaign: str, now: datetime) -> Counter[s
     return Counter(state for _, state, _, _ in changes)
 
 
+_FOLLOW = (
+    sa.update(nurture_sends)
+    .where(
+        _SENDS.campaign == sa.bindparam("of_campaign"),
+        _SENDS.followed_at.is_(None),
+        written_out(_SENDS.state, SETTLED),
+    )
+    .values(followed_at=sa.bindparam("at_now", type_=_SENDS.followed_at.type))
+    .returning(_SENDS.lead_id, _SENDS.state, _SENDS.reason, _SENDS.due_at)
+)
+
+
 def heed_responses(connection: sa.Connection, campaign: str, now: datetime) -> None:
     """Leads that opened or clicked since the last time are looked at once that is judged."""
     newest = newest_response(connection, campaign)
-    known = connection.scalar(
-        sa.select(planning_cursors.c.event_id).where(planning_cursors.c.campaign == campaign)
-    )
+    known = connection.scalar(_HEEDED, {"campaign": campaign})
     if newest == (known or 0):
         return
     look_at = now + FOLD_BACK
@@ -127,6 +145,11 @@ def heed_responses(connection: sa.Connection, campaign: str, now: datetime) -> N
     put_row(connection, planning_cursors, campaign=campaign, event_id=newest)
 
 
+_HEEDED = sa.select(planning_cursors.c.event_id).where(
+    planning_cursors.c.campaign == sa.bindparam("campaign")
+)
+
+
 def leads_to_look_at(connection: sa.Connection, campaign: str, now: datetime) -> pd.DataFrame:
     """A frame of `planning.NEEDED`: the leads to plan for now; `email` may be missing.
 
@@ -134,6 +157,21 @@ def leads_to_look_at(connection: sa.Connection, campaign: str, now: datetime) ->
     since its last send and nobody knows yet whether that was a person. A pause after which
     follow-ups were moved does not count as waiting: `sent_at` is later by it.
     """
+    leads = fetch_frame(connection, _LOOK, {"of_campaign": campaign, "at_now": now})
+    if leads.empty:
+        return leads.assign(opened=False, clicked=False)
+    leads = leads.assign(**_engagement(connection, campaign, leads, now))
+    return leads.assign(sent_at=_shifted(leads, shifts(connection, campaign)))
+
+
+def any_to_look_at(connection: sa.Connection, campaign: str, now: datetime) -> bool:
+    """Whether `leads_to_look_at` may find any: on most ticks there are none."""
+    values = {"of_campaign": campaign, "at_now": now}
+    return connection.execute(_ANY, values).first() is not None
+
+
+def _looking() -> sa.Select[Any]:
+    """The statement of `leads_to_look_at`."""
     last = nurture_sends.alias("last")
     routed, raw = FRAME_TABLES["routed_leads"], FRAME_TABLES["raw_leads"]
     told = (
@@ -148,7 +186,7 @@ def leads_to_look_at(connection: sa.Connection, campaign: str, now: datetime) ->
             & (last.c.step == _last_step()),
         )
     )
-    query = (
+    return (
         sa.select(
             *(_ROUTED[name] for name in NEEDED[:4]),
             *(_RAW[name] for name in NEEDED[4:8]),
@@ -157,14 +195,9 @@ def leads_to_look_at(connection: sa.Connection, campaign: str, now: datetime) ->
             _AGENDA.not_before,
         )
         .select_from(told)
-        .where(*_to_look_at(campaign, now))
+        .where(*_TO_LOOK_AT)
         .order_by(_AGENDA.position)
     )
-    leads = fetch_frame(connection, query)
-    if leads.empty:  # as on most ticks, which need not ask for more
-        return leads.assign(opened=False, clicked=False)
-    leads = leads.assign(**_engagement(connection, campaign, leads, now))
-    return leads.assign(sent_at=_shifted(leads, shifts(connection, campaign)))
 
 
 def record_plan(
@@ -234,14 +267,6 @@ def _shifted(leads: pd.DataFrame, moved: Sequence[Shift]) -> pd.Series:
     return since
 
 
-def _to_look_at(campaign: str, now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
-    return (
-        _AGENDA.campaign == campaign,
-        _AGENDA.look_at.is_not(None),
-        _AGENDA.look_at <= now,
-    )
-
-
 def _last_step() -> sa.ScalarSelect[Any]:
     """The step of an agenda entry's last send that was done.
 
@@ -272,19 +297,29 @@ def _engagement(
     connection: sa.Connection, campaign: str, leads: pd.DataFrame, now: datetime
 ) -> dict[str, Any]:
     """Whether each lead has opened or clicked since its last send."""
-    looked_at = sa.select(_AGENDA.lead_id).where(*_to_look_at(campaign, now))
-    told = responses(campaign, (OPENED, CLICKED)).subquery()
-    query = sa.select(told.c.lead_id, told.c.kind, told.c.happened_at)
-    events = fetch_frame(connection, query.where(told.c.lead_id.in_(looked_at)))
+    values = {"of_campaign": campaign, "at_now": now}
+    events = fetch_frame(connection, _RESPONSES, values)
     told_since = events.merge(leads[["lead_id", "sent_at"]], on="lead_id")
     seen = told_since[told_since["happened_at"] >= told_since["sent_at"]]
     found = {
         name: leads["lead_id"].isin(seen.loc[seen["kind"] == kind, "lead_id"])
         for name, kind in (("opened", OPENED), ("clicked", CLICKED))
     }
-    waiting = unsettled(campaign, (OPENED, CLICKED))
-    asked = waiting.where(waiting.selected_columns.lead_id.in_(looked_at))
-    return found | {"pending": leads["lead_id"].isin(list(connection.scalars(asked)))}
+    return found | {"pending": leads["lead_id"].isin(list(connection.scalars(_PENDING, values)))}
+
+
+def _of_those_looked_at(told: sa.Select[Any]) -> sa.Select[Any]:
+    """`told` of the leads to look at."""
+    looked_at = sa.select(_AGENDA.lead_id).where(*_TO_LOOK_AT)
+    return told.where(told.selected_columns.lead_id.in_(looked_at))
+
+
+_CAMPAIGN = sa.bindparam("of_campaign", type_=sa.Text())
+_RESPONSES = _of_those_looked_at(responses(_CAMPAIGN, (OPENED, CLICKED)))
+_PENDING = _of_those_looked_at(unsettled(_CAMPAIGN, (OPENED, CLICKED)))
+
+
+_LOOK = _looking()
 
 
 def _change(connection: sa.Connection, campaign: str, changes: pd.DataFrame, now: datetime) -> None:
@@ -292,6 +327,15 @@ def _change(connection: sa.Connection, campaign: str, changes: pd.DataFrame, now
     if changes.empty:
         return
     frame = changes[list(_CHANGES)].astype(_CHANGES)
+    if len(frame) <= _FEW:
+        fixed = {"of_campaign": campaign, "at_now": now}
+        columns = (one_array(frame[name]).to_pylist() for name in _CHANGES)
+        rows = [
+            fixed | {f"to_{name}": value for name, value in zip(_CHANGES, row, strict=True)}
+            for row in zip(*columns, strict=True)
+        ]
+        connection.execute(_CHANGE, rows)
+        return
     with staged(connection, agenda, frame, changed_at=now) as incoming:
         names = ("state", "look_at", "reason", "changed_at")
         connection.execute(
@@ -299,3 +343,16 @@ def _change(connection: sa.Connection, campaign: str, changes: pd.DataFrame, now
             .where(_AGENDA.campaign == campaign, _AGENDA.lead_id == incoming.c.lead_id)
             .values({name: incoming.c[name] for name in names})
         )
+
+
+_CHANGE = (
+    sa.update(agenda)
+    .where(
+        _AGENDA.campaign == sa.bindparam("of_campaign"),
+        _AGENDA.lead_id == sa.bindparam("to_lead_id"),
+    )
+    .values(
+        changed_at=sa.bindparam("at_now", type_=_AGENDA.changed_at.type),
+        **{n: sa.bindparam(f"to_{n}", type_=_AGENDA[n].type) for n in _CHANGES if n != "lead_id"},
+    )
+)

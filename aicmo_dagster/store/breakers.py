@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from aicmo_dagster.domain.mailboxes import mailbox_provider
+from aicmo_dagster.store.database import put_row
 from aicmo_dagster.store.tables import breakers
 
 IN_A_ROW = {"provider": 5, "step": 3}
@@ -56,10 +56,13 @@ def step_scope(campaign: str, version: int, sequence: str, step: str) -> str:
 
 def read_breakers(connection: sa.Connection, sender: str) -> dict[str, Breaker]:
     """What was refused to `sender` last, by scope."""
-    query = sa.select(breakers.c.scope, breakers.c.failures, breakers.c.open_until).where(
-        breakers.c.sender == sender
-    )
-    return {row.scope: Breaker(row.failures, row.open_until) for row in connection.execute(query)}
+    rows = connection.execute(_OF_SENDER, {"sender": sender})
+    return {row.scope: Breaker(row.failures, row.open_until) for row in rows}
+
+
+_OF_SENDER = sa.select(breakers.c.scope, breakers.c.failures, breakers.c.open_until).where(
+    breakers.c.sender == sa.bindparam("sender")
+)
 
 
 def tripped(connection: sa.Connection, now: datetime) -> list[tuple[str, str, datetime]]:
@@ -87,12 +90,4 @@ def note_attempts(
             known[scope] = known.get(scope, Breaker()).after(refused, most, now)
     for scope, breaker in known.items():
         if before.get(scope) != breaker:
-            _store(connection, sender, scope, breaker)
-
-
-def _store(connection: sa.Connection, sender: str, scope: str, breaker: Breaker) -> None:
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    values = {"failures": breaker.failures, "open_until": breaker.open_until}
-    statement = dialect.insert(breakers).values(sender=sender, scope=scope, **values)
-    keys = list(breakers.primary_key)
-    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=values))
+            put_row(connection, breakers, sender=sender, scope=scope, **vars(breaker))

@@ -118,6 +118,17 @@ def lock_campaign(connection: sa.Connection, key: str) -> StoredCampaign | None:
     return None if found is None else load_campaign(connection, key)
 
 
+def lock_facts(connection: sa.Connection, key: str) -> dict[str, Any] | None:
+    """Version, state and digest of the campaign, as they are until the end of this transaction.
+
+    Also of one whose document this AICMO cannot read; none if there is no such campaign.
+    """
+    told = sa.select(campaigns.c.version, campaigns.c.state).where(campaigns.c.campaign == key)
+    row = connection.execute(told.with_for_update()).one_or_none()
+    stored = _version_row(connection, key, row.version) if row else None
+    return {**row._mapping, "digest": stored.digest} if row and stored else None
+
+
 def list_campaigns(
     connection: sa.Connection,
     *,
@@ -221,11 +232,14 @@ def _rescheduled(row: sa.Row, schedule: str, now: datetime) -> dict[str, object]
 
 
 def _row(connection: sa.Connection, key: str, *, lock: bool = False) -> sa.Row:
-    statement = sa.select(campaigns).where(campaigns.c.campaign == key)
-    row = connection.execute(statement.with_for_update() if lock else statement).one_or_none()
+    statement = _ROW.with_for_update() if lock else _ROW
+    row = connection.execute(statement, {"key": key}).one_or_none()
     if row is None:
         raise _absent(key)
     return row
+
+
+_ROW = sa.select(campaigns).where(campaigns.c.campaign == sa.bindparam("key"))
 
 
 def _absent(key: str) -> NotFound:
@@ -233,11 +247,13 @@ def _absent(key: str) -> NotFound:
 
 
 def _version_row(connection: sa.Connection, key: str, version: int) -> sa.Row | None:
-    columns = campaign_versions.c
-    statement = sa.select(campaign_versions).where(
-        columns.campaign == key, columns.version == version
-    )
-    return connection.execute(statement).one_or_none()
+    return connection.execute(_VERSION, {"key": key, "version": version}).one_or_none()
+
+
+_VERSION = sa.select(campaign_versions).where(
+    campaign_versions.c.campaign == sa.bindparam("key"),
+    campaign_versions.c.version == sa.bindparam("version"),
+)
 
 
 def _add_version(

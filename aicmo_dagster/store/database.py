@@ -5,9 +5,10 @@ a table means (one module a subject), connecting (`engines`), the schema's histo
 """
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import chain, islice
@@ -21,14 +22,10 @@ import pyarrow.csv
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from aicmo_dagster.errors import AicmoError
+from aicmo_dagster.errors import AicmoError, Transient
 from aicmo_dagster.settings import USUAL_LIMITS, DatabaseLimits
 from aicmo_dagster.store import migrations
-from aicmo_dagster.store.engines import (
-    is_its_own,
-    make_engine,
-    unreachable,
-)
+from aicmo_dagster.store.engines import DatabaseAway, is_its_own, make_engine, unreachable
 from aicmo_dagster.store.tables import MOST_LISTED, UtcInstant, one_of
 
 BATCH = 10_000
@@ -54,9 +51,15 @@ class RowsRefused(AicmoError):
 
 @dataclass(frozen=True)
 class Database:
-    """An open database whose schema is ours."""
+    """An open database whose schema is ours.
+
+    Args:
+        engine: What connects to it.
+        unseen: Set while nobody has seen it yet: whoever comes next brings its schema up to date.
+    """
 
     engine: sa.Engine
+    unseen: threading.Event = field(default_factory=threading.Event, repr=False, compare=False)
 
     @contextmanager
     def write(self, *, durable: bool = False) -> Iterator[sa.Connection]:
@@ -90,12 +93,24 @@ class Database:
 
     @contextmanager
     def _connected(self) -> Iterator[sa.Connection]:
+        if self.unseen.is_set():
+            self._see()
         try:
             connection = self.engine.connect()
         except (sa.exc.OperationalError, sa.exc.TimeoutError) as error:
             raise unreachable(self.engine, error) from error
         with connection:
             yield connection
+
+    def _see(self) -> None:
+        """The schema is ours, and it is looked at no more; or a `Transient` says why not."""
+        try:
+            bring_up_to_date(Database(self.engine))
+        except Transient:
+            raise
+        except AicmoError as error:  # another version may be installed, here or there
+            raise DatabaseAway(str(error)) from error
+        self.unseen.clear()
 
     @contextmanager
     def _begun(self, connection: sa.Connection, mode: str) -> Iterator[None]:
@@ -135,20 +150,48 @@ def open_database(url: str, limits: DatabaseLimits = USUAL_LIMITS) -> Database:
     """
     _spare_memory()
     database = Database(make_engine(url, limits))
+    bring_up_to_date(database)
+    return database
+
+
+def bring_up_to_date(database: Database) -> None:
+    """The schema of `database` is ours; else all connections are given back.
+
+    Several who do this at once do no harm.
+
+    Raises:
+        AicmoError: If it cannot be reached or read, or a newer version of AICMO made it.
+    """
+    refusal: AicmoError
     try:
         with database.engine.begin() as connection:
             current = migrations.is_current(connection)
         if not current:
             with database.write() as connection:
                 migrations.upgrade(connection)
+        return
     except sa.exc.DBAPIError as error:
-        refusal: AicmoError = unreachable(database.engine, error)
+        refusal = unreachable(database.engine, error)
     except AicmoError as error:
         refusal = error
-    else:
-        return database
     database.close()
     raise refusal  # out here: the driver's error may tell more of the URL than anyone should read
+
+
+def open_or_await(url: str, limits: DatabaseLimits = USUAL_LIMITS) -> Database:
+    """Like `open_database`; one that cannot be used now is brought up to date once it can.
+
+    Whoever asks anything of it before that gets a `Transient`.
+
+    Raises:
+        AicmoError: If it is there and will not do, or the URL will not.
+    """
+    try:
+        return open_database(url, limits)
+    except Transient:
+        database = Database(make_engine(url, limits))
+        database.unseen.set()
+        return database
 
 
 def _spare_memory() -> None:
@@ -231,10 +274,14 @@ def insert_unless_taken(
 
 def insert_once(connection: sa.Connection, table: sa.Table, **values: object) -> bool:
     """A row with the primary key of `values` is in `table`; tells whether it is this one."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(table).values(**values)
-    keys = list(table.primary_key)
-    return connection.execute(statement.on_conflict_do_nothing(index_elements=keys)).rowcount == 1
+    return connection.execute(_insertion(connection.dialect.name, table), values).rowcount == 1
+
+
+@lru_cache(maxsize=256)
+def _insertion(engine: str, table: sa.Table) -> sa.Insert:
+    """A row is inserted unless its key is there; kept, since making it takes as long as it does."""
+    dialect = postgresql if engine == "postgresql" else sqlite
+    return dialect.insert(table).on_conflict_do_nothing(index_elements=list(table.primary_key))
 
 
 def written_out(column: sa.ColumnElement[Any], values: Sequence[str]) -> sa.ColumnElement[bool]:
@@ -244,21 +291,27 @@ def written_out(column: sa.ColumnElement[Any], values: Sequence[str]) -> sa.Colu
     list stand in the same order there as here, which is that of the alphabet.
     """
     if len(values) > MOST_LISTED:
-        return one_of(column, *(_literal(value) for value in sorted(values)))
-    return column.in_(_literal(list(values), expanding=True))
+        return one_of(column, *map(_literal, sorted(values)))
+    return column.in_([_literal(value) for value in values])
 
 
-def _literal(value: object, *, expanding: bool = False) -> sa.BindParameter[Any]:
-    return sa.bindparam(None, value, expanding=expanding, literal_execute=True, unique=True)
+def _literal(value: str) -> sa.ColumnClause[str]:
+    """A word of ours; one that were bound, to be written out, is written anew at each execution."""
+    return sa.literal_column(f"'{value}'", sa.Text())
 
 
 def put_row(connection: sa.Connection, table: sa.Table, **values: object) -> None:
     """The row with the primary key of `values` has these values, whether it was there or not."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    keys = list(table.primary_key)
-    told = {name: value for name, value in values.items() if table.c[name] not in set(keys)}
-    statement = dialect.insert(table).values(**values)
-    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=told))
+    connection.execute(_replacement(connection.dialect.name, table, tuple(values)), values)
+
+
+@lru_cache(maxsize=256)
+def _replacement(engine: str, table: sa.Table, names: tuple[str, ...]) -> sa.Insert:
+    """A row is inserted, or takes these values; kept for the reason that `_insertion` gives."""
+    dialect = postgresql if engine == "postgresql" else sqlite
+    statement, keys = dialect.insert(table), table.primary_key
+    told = {name: statement.excluded[name] for name in names if name not in keys.columns}
+    return statement.on_conflict_do_update(index_elements=list(keys), set_=told)
 
 
 @contextmanager
@@ -286,34 +339,51 @@ def _incoming(table: sa.Table, names: tuple[str, ...]) -> sa.Table:
     )
 
 
-def fetch_frame(connection: sa.Connection, statement: sa.Select) -> pd.DataFrame:
-    """What `statement` selects, in Arrow-backed columns typed by its columns."""
-    plain, stored, typed = _arrow_plan(connection, statement)
-    batches = _batches(connection, plain, stored)
+def fetch_frame(
+    connection: sa.Connection, statement: sa.Select, values: Mapping[str, object] | None = None
+) -> pd.DataFrame:
+    """What `statement` selects, in Arrow-backed columns typed by its columns.
+
+    Args:
+        connection: A transaction.
+        statement: What is asked; with `values` one that is asked again and again, so that how to
+            read it is kept.
+        values: Of its parameters.
+    """
+    plan = _arrow_plan if values is None else _kept_plan
+    plain, stored, typed = plan(connection.dialect.name == "sqlite", statement)
+    batches = _batches(connection, plain, stored, values)
     first = list(islice(batches, 2))
     if len(first) < 2:  # as most frames are
-        few = pa.Table.from_batches(first, stored)
-        return few.cast(typed).to_pandas(types_mapper=pd.ArrowDtype)
+        return _frame(pa.Table.from_batches(first, stored), typed)
     found = _compact(chain(first, batches), stored)
     columns = {}
     for name, kind in zip(typed.names, typed.types, strict=True):  # no more of them is held twice
         columns[name] = found.column(name).combine_chunks().cast(kind)
         found = found.drop_columns(name)
-    return pa.table(columns).to_pandas(types_mapper=pd.ArrowDtype)
+    return _frame(pa.table(columns), typed)
 
 
 def fetch_frames(connection: sa.Connection, statement: sa.Select) -> Iterator[pd.DataFrame]:
     """What `statement` selects, as `fetch_frame` gives it, in frames of at most `BATCH` rows."""
-    plain, stored, typed = _arrow_plan(connection, statement)
+    plain, stored, typed = _arrow_plan(connection.dialect.name == "sqlite", statement)
     for batch in _batches(connection, plain, stored):
-        yield pa.Table.from_batches([batch]).cast(typed).to_pandas(types_mapper=pd.ArrowDtype)
+        yield _frame(pa.Table.from_batches([batch]), typed)
 
 
-def _arrow_plan(
-    connection: sa.Connection, statement: sa.Select
-) -> tuple[sa.Select, pa.Schema, pa.Schema]:
+def _frame(table: pa.Table, typed: pa.Schema) -> pd.DataFrame:
+    """`table` in Arrow-backed columns of these types; `to_pandas` takes a millisecond for that."""
+    columns = {
+        name: pd.arrays.ArrowExtensionArray(
+            column if column.type == kind else column.cast(kind),
+        )
+        for name, column, kind in zip(typed.names, table.columns, typed.types, strict=True)
+    }
+    return pd.DataFrame(columns, copy=False)
+
+
+def _arrow_plan(on_sqlite: bool, statement: sa.Select) -> tuple[sa.Select, pa.Schema, pa.Schema]:
     """`statement` with instants in a form that Arrow reads, its columns so, and as they mean."""
-    on_sqlite = connection.dialect.name == "sqlite"
     columns = list(statement.selected_columns)
     names = [column.name for column in columns]
     types = [_arrow_type(column.type) for column in columns]
@@ -329,6 +399,9 @@ def _arrow_plan(
     return plain, as_stored, typed
 
 
+_kept_plan = lru_cache(maxsize=256)(_arrow_plan)
+
+
 def _compact(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
     """The rows of `batches` in fewer pieces: as it was made, a batch holds twice what it needs."""
     parts = [schema.empty_table()]
@@ -338,9 +411,12 @@ def _compact(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
 
 
 def _batches(
-    connection: sa.Connection, statement: sa.Select, schema: pa.Schema
+    connection: sa.Connection,
+    statement: sa.Select,
+    schema: pa.Schema,
+    values: Mapping[str, object] | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    for rows in _rows(connection, statement):
+    for rows in _rows(connection, statement, values):
         # Not zip(*rows), which makes an iterator of every row: that takes twice as long.
         columns = [
             pa.array(list(map(itemgetter(place), rows)), kind)
@@ -349,17 +425,19 @@ def _batches(
         yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def _rows(connection: sa.Connection, statement: sa.Select) -> Iterator[Sequence[Sequence[Any]]]:
+def _rows(
+    connection: sa.Connection, statement: sa.Select, values: Mapping[str, object] | None
+) -> Iterator[Sequence[Sequence[Any]]]:
     """The rows in parts of at most `BATCH`; as the driver gives them, where it keeps none back.
 
     SQLAlchemy's own rows take as long again as SQLite's.
     """
     if connection.dialect.name != "sqlite":
         yield from connection.execute(
-            statement, execution_options={"yield_per": BATCH}
+            statement, values, execution_options={"yield_per": BATCH}
         ).partitions()
         return
-    with closing(connection.execute(statement)) as result:
+    with closing(connection.execute(statement, values)) as result:
         while rows := _fetched(connection, result.cursor):
             yield rows
 
@@ -425,14 +503,23 @@ def _stored_form(table: sa.Table, frame: pd.DataFrame, constants: dict[str, obje
     loose = [n for n in frame if kinds[n] == _INSTANT and frame[n].dtype == object]
     if frame[loose].notna().any(axis=None):  # for the reason that _in_utc gives
         raise ValueError(f"instants need a timestamp column with a time zone: {loose}")
-    rows = pa.Table.from_pandas(frame, preserve_index=False)
-    columns = {name: _storable(rows[name], kinds[name]) for name in frame.columns}
+    columns = {name: _storable(_chunked(frame[name]), kinds[name]) for name in frame.columns}
     for name, value in constants.items():
         if isinstance(value, datetime):
             value = _in_utc(value)
         one = _storable(pa.chunked_array([pa.array([value])]), kinds[name])
         columns[name] = pa.repeat(one[0], len(frame))
-    return pa.table(columns)
+    # What is missing throughout need not be said of each row, but where something else would be.
+    empty = [n for n, c in columns.items() if c.null_count == len(frame) > 0]
+    silent = {name for name in empty if table.c[name].server_default is None}
+    told = {name: column for name, column in columns.items() if name not in silent}
+    return pa.table(told or columns)
+
+
+def _chunked(column: pd.Series) -> pa.ChunkedArray:
+    """`column` as Arrow has it, or would."""
+    held = pa.array(column, from_pandas=True)
+    return held if isinstance(held, pa.ChunkedArray) else pa.chunked_array([held])
 
 
 def _in_utc(value: datetime) -> datetime:

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow
 import sqlalchemy as sa
 
-from aicmo_dagster.store.database import bulk_insert, staged
+from aicmo_dagster.store.database import FEW, bulk_insert, staged
 from aicmo_dagster.store.tables import decisions
 
 _VERDICT = ("outcome", "reason", "decided_by")
@@ -54,7 +54,10 @@ def record_decisions(
     """
     shared = {} if inputs is None else {"inputs": json.dumps(inputs, sort_keys=True)}
     with recording(
-        connection, campaign, stage, now=now, campaign_version=campaign_version
+        *(connection, campaign, stage),
+        now=now,
+        campaign_version=campaign_version,
+        few=len(frame) < FEW,
     ) as record:
         record.add(frame.assign(**shared))
     return record.appended
@@ -77,9 +80,19 @@ class Recording:
 
 @contextmanager
 def recording(
-    connection: sa.Connection, campaign: str, stage: str, *, now: datetime, campaign_version: int
+    connection: sa.Connection,
+    campaign: str,
+    stage: str,
+    *,
+    now: datetime,
+    campaign_version: int,
+    few: bool = False,
 ) -> Iterator[Recording]:
-    """What `record_decisions` does, for several frames."""
+    """What `record_decisions` does, for several frames.
+
+    Whether they are the first of the stage is asked unless they are `few`: it takes a look at all
+    of the campaign's decisions.
+    """
     constants = {
         "campaign": campaign,
         "stage": stage,
@@ -87,7 +100,8 @@ def recording(
         "campaign_version": campaign_version,
     }
     first = sa.select(_COLUMNS.id).where(_COLUMNS.campaign == campaign, _COLUMNS.stage == stage)
-    if connection.scalar(first.limit(1)) is None:  # nothing to differ from, and these are the most
+    # There is nothing to differ from then, and these are the most.
+    if not few and connection.scalar(first.limit(1)) is None:
         yield Recording(connection, decisions, constants)
         return
     nothing = pd.DataFrame({name: pd.Series([], dtype=_TEXT) for name in _GIVEN})
@@ -96,7 +110,7 @@ def recording(
         yield record
         connection.exec_driver_sql(f'ANALYZE "{incoming.name}"')  # of what is there by now
         names = [column.name for column in incoming.columns]
-        changed = _changed(incoming, campaign, stage)
+        changed = _changed(incoming, campaign, stage, few=few)
         statement = decisions.insert().from_select(names, changed)
         record.appended = connection.execute(statement).rowcount
 
@@ -115,7 +129,7 @@ def history(connection: sa.Connection, campaign: str, lead_id: str) -> list[Deci
     ]
 
 
-def _changed(incoming: sa.Table, campaign: str, stage: str) -> sa.Select:
+def _changed(incoming: sa.Table, campaign: str, stage: str, *, few: bool) -> sa.Select:
     """The incoming rows that do not say what the latest decision on their lead says.
 
     By way of each lead's latest number: SQLite would go through all decisions for every lead if it
@@ -125,10 +139,12 @@ def _changed(incoming: sa.Table, campaign: str, stage: str) -> sa.Select:
         sa.select(_COLUMNS.lead_id, sa.func.max(_COLUMNS.id).label("id"))
         .where(_COLUMNS.campaign == campaign, _COLUMNS.stage == stage)
         .group_by(_COLUMNS.lead_id)
-        .subquery("newest")
     )
-    known = incoming.outerjoin(newest, incoming.c.lead_id == newest.c.lead_id).outerjoin(
-        decisions, _COLUMNS.id == newest.c.id
+    if few:  # then it is quicker to look each of them up than to go through all decisions
+        newest = newest.where(_COLUMNS.lead_id.in_(sa.select(incoming.c.lead_id)))
+    latest = newest.subquery("newest")
+    known = incoming.outerjoin(latest, incoming.c.lead_id == latest.c.lead_id).outerjoin(
+        decisions, _COLUMNS.id == latest.c.id
     )
     differs = [_COLUMNS[name] != incoming.c[name] for name in _VERDICT]
     return sa.select(incoming).select_from(known).where(sa.or_(_COLUMNS.id.is_(None), *differs))

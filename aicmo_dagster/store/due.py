@@ -34,20 +34,16 @@ def campaigns_with_mail(connection: sa.Connection, now: datetime) -> set[str]:
     The latter are leads routed since the last nurture run, those whose wait may be over or whose
     sequence was changed, and those who responded since.
     """
-    query = sa.select(_CAMPAIGN).where(
-        campaigns.c.state == ACTIVE,
-        _has_due_send(now) | _has_lead_to_look_at(now) | _has_response() | _has_fresh_leads(),
-    )
-    return set(connection.scalars(query))
+    return set(connection.scalars(_WITH_MAIL, {"now": now}))
 
 
-def _has_due_send(now: datetime) -> sa.ColumnElement[bool]:
+def _has_due_send() -> sa.ColumnElement[bool]:
     """A send is due, and the campaign is not paused."""
     due = sa.exists().where(
         _SENDS.campaign == _CAMPAIGN,
         written_out(_SENDS.state, ("planned", "deferred")),
         _SENDS.priority.in_((0, 1)),  # so that the index serves
-        _SENDS.due_at <= now,
+        _SENDS.due_at <= sa.bindparam("now"),
     )
     paused = sa.exists().where(
         pauses.c.campaign == _CAMPAIGN, pauses.c.sequence.is_(None), pauses.c.resumed_at.is_(None)
@@ -55,11 +51,11 @@ def _has_due_send(now: datetime) -> sa.ColumnElement[bool]:
     return due & ~paused
 
 
-def _has_lead_to_look_at(now: datetime) -> sa.ColumnElement[bool]:
+def _has_lead_to_look_at() -> sa.ColumnElement[bool]:
     return sa.exists().where(
         _AGENDA.campaign == _CAMPAIGN,
         _AGENDA.look_at.is_not(None),
-        _AGENDA.look_at <= now,
+        _AGENDA.look_at <= sa.bindparam("now"),
         _ROUTED.campaign == _AGENDA.campaign,  # who is routed no more is not looked at either
         _ROUTED.lead_id == _AGENDA.lead_id,
     )
@@ -92,15 +88,25 @@ def _has_fresh_leads() -> sa.ColumnElement[bool]:
     )
 
 
+_WITH_MAIL = sa.select(_CAMPAIGN).where(
+    campaigns.c.state == ACTIVE,
+    _has_due_send() | _has_lead_to_look_at() | _has_response() | _has_fresh_leads(),
+)
+
+
 def next_mail_at(connection: sa.Connection, campaign: str) -> datetime | None:
     """When the campaign's next send is due or its next lead is to be looked at; none if never."""
-    due = sa.select(sa.func.min(_SENDS.due_at)).where(
-        _SENDS.campaign == campaign,
+    instants = [connection.scalar(query, {"campaign": campaign}) for query in _NEXT]
+    return min((at for at in instants if at is not None), default=None)
+
+
+_NEXT = (
+    sa.select(sa.func.min(_SENDS.due_at)).where(
+        _SENDS.campaign == sa.bindparam("campaign"),
         written_out(_SENDS.state, ("planned", "deferred")),
         _SENDS.priority.in_((0, 1)),  # so that the index serves
-    )
-    look_at = sa.select(sa.func.min(_AGENDA.look_at)).where(
-        _AGENDA.campaign == campaign, _AGENDA.look_at.is_not(None)
-    )
-    instants = [connection.scalar(query) for query in (due, look_at)]
-    return min((at for at in instants if at is not None), default=None)
+    ),
+    sa.select(sa.func.min(_AGENDA.look_at)).where(
+        _AGENDA.campaign == sa.bindparam("campaign"), _AGENDA.look_at.is_not(None)
+    ),
+)

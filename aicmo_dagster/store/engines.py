@@ -25,6 +25,9 @@ _KEPT = 5
 _WAIT_SECONDS = 30
 """How long a thread waits for one of its process's connections."""
 
+_ALLOWED = "statement_seconds"
+"""An engine's option: how long a statement may take, if it is AICMO that says so."""
+
 _VARIABLE = "AICMO_DATABASE_URL"
 _SHAPES = "sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE"
 _REASONS = {
@@ -34,11 +37,13 @@ _REASONS = {
     "could not translate host name": "no such host",
     "timeout expired": "no answer in time",
     "refused": "nothing listens there",
+    "idle-in-transaction": "a transaction idled for longer than AICMO_DATABASE_TIMEOUT",
     "closed the connection": "the server closed the connection",
     "terminating connection": "the server closed the connection",
     "database system is": "the server is starting, or shutting down",
     "No such file": "nothing listens there",
     "too many": "the server has no connection left",
+    "permission denied": "its user may not do that; is the schema up to date?",
     "QueuePool limit": "all connections of this process are in use; see AICMO_DATABASE_CONNECTIONS",
     "file is not a database": "the file is not an SQLite database",
     "unable to open": "the file cannot be opened",
@@ -55,6 +60,17 @@ _TROUBLES = tuple(f"SQLITE_{n}" for n in ("FULL", "BUSY", "LOCKED", "IOERR", "CA
 
 _TOO_LARGE = "54"
 """PostgreSQL's class of errors for rows that are larger than it can hold."""
+
+_CANCELED = "57014"
+"""PostgreSQL's code for a statement that was ended, by its time-out or by somebody."""
+
+
+class DatabaseAway(Transient):
+    """The database cannot be used now; says which, a reason, and what to look at."""
+
+
+class StatementEnded(Transient):
+    """PostgreSQL ended a statement, mostly since it took too long; says what to do."""
 
 
 def make_engine(url: str, limits: DatabaseLimits = USUAL_LIMITS) -> sa.Engine:
@@ -75,21 +91,36 @@ def make_engine(url: str, limits: DatabaseLimits = USUAL_LIMITS) -> sa.Engine:
     raise AicmoError(f"{_VARIABLE}: {parsed.get_backend_name()} is not known here; use {_SHAPES}")
 
 
-def unreachable(engine: sa.Engine, error: Exception) -> Transient:
+def unreachable(engine: sa.Engine, error: Exception) -> DatabaseAway | StatementEnded:
     """What to raise for the driver's `error`: host, database and a reason, no more of the URL."""
-    said = str(error)
+    cause = getattr(error, "orig", None) or error  # SQLAlchemy's own text quotes the statement
+    said = str(cause)
     reason = next((words for part, words in _REASONS.items() if part in said), None)
     because = f" ({reason})" if reason else ""
     if engine.dialect.name == "sqlite":
-        return Transient(
+        return DatabaseAway(
             f"{_VARIABLE}: {engine.url.database} cannot be used{because}; "
             "mend or move that file, or name another"
         )
     host = engine.url.host or engine.url.query.get("host") or "the local socket"
     database = engine.url.database or "of the user's name"
-    return Transient(
-        f"{_VARIABLE}: PostgreSQL at {host}, database {database}, cannot be used{because}; "
+    where = f"PostgreSQL at {host}, database {database},"
+    if getattr(cause, "pgcode", None) == _CANCELED:
+        return StatementEnded(f"{where} ended a statement {_why_ended(engine, said)}")
+    return DatabaseAway(
+        f"{_VARIABLE}: {where} cannot be used{because}; "
         "check that it runs and that the variable is right"
+    )
+
+
+def _why_ended(engine: sa.Engine, said: str) -> str:
+    if "user request" in said:
+        return "that somebody cancelled there"
+    seconds = engine.get_execution_options().get(_ALLOWED)
+    long = f"{seconds * 1000} ms" if seconds else "it may"
+    return (
+        f"that took longer than {long}: see in pg_stat_activity what it waits for and what else "
+        "runs, or allow more by AICMO_DATABASE_TIMEOUT (seconds)"
     )
 
 
@@ -121,6 +152,7 @@ def _parsed(url: str) -> sa.URL:
 
 def _postgresql(url: sa.URL, limits: DatabaseLimits) -> sa.Engine:
     kept = min(_KEPT, limits.connections)
+    told = {} if "options" in url.query else {_ALLOWED: limits.statement_seconds}
     return sa.create_engine(
         # A plain postgresql:// would mean psycopg 3 to SQLAlchemy 2.1.
         url.set(drivername="postgresql+psycopg2"),
@@ -129,6 +161,7 @@ def _postgresql(url: sa.URL, limits: DatabaseLimits) -> sa.Engine:
         max_overflow=limits.connections - kept,
         pool_timeout=_WAIT_SECONDS,
         pool_pre_ping=True,
+        execution_options=told,
         hide_parameters=True,  # values are personal data
     )
 
@@ -195,4 +228,11 @@ def _use_wal(connection: Any) -> None:
 
 def _begin_sqlite(connection: sa.Connection) -> None:
     mode = connection.get_execution_options().get("sqlite_begin", "")
-    connection.exec_driver_sql(f"BEGIN {mode}")
+    errors = connection.dialect.loaded_dbapi.Error
+    try:
+        # By the driver itself: SQLAlchemy takes longer over it than SQLite over a small write.
+        connection.connection.cursor().execute(f"BEGIN {mode}")
+    except errors as error:
+        raise sa.exc.DBAPIError.instance(
+            f"BEGIN {mode}", None, error, errors, hide_parameters=True, dialect=connection.dialect
+        ) from error

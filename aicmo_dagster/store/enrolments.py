@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from aicmo_dagster.store.campaigns import ACTIVE
+from aicmo_dagster.store.claiming import STOPPING_EVENTS
 from aicmo_dagster.store.database import fetch_frame, insert_unless_taken, staged
-from aicmo_dagster.store.ledger import STOPPING_EVENTS
 from aicmo_dagster.store.tables import (
     FRAME_TABLES,
     campaigns,

@@ -30,9 +30,11 @@ class Stamp:
 
 def read_stamp(connection: sa.Connection) -> Stamp | None:
     """The database's stamp; none if nothing was ever sent from it."""
-    columns = (environments.c.id, environments.c.environment, environments.c.claims)
-    row = connection.execute(sa.select(*columns)).one_or_none()
+    row = connection.execute(_STAMP).one_or_none()
     return Stamp(*row) if row else None
+
+
+_STAMP = sa.select(environments.c.id, environments.c.environment, environments.c.claims)
 
 
 def set_stamp(connection: sa.Connection, new_id: str, environment: str, now: datetime) -> Stamp:
@@ -58,5 +60,11 @@ def renew_stamp(connection: sa.Connection, new_id: str, environment: str) -> Sta
 
 def count_claim(connection: sa.Connection) -> int:
     """One claim more; tells how many there were. In the claim's transaction, at its end."""
-    statement = sa.update(environments).values(claims=environments.c.claims + 1)
-    return connection.scalar(statement.returning(environments.c.claims)) or 0
+    return connection.scalar(_COUNT) or 0
+
+
+_COUNT = (
+    sa.update(environments)
+    .values(claims=environments.c.claims + 1)
+    .returning(environments.c.claims)
+)

@@ -13,7 +13,8 @@ from urllib.parse import quote, quote_plus
 
 import sqlalchemy as sa
 
-from aicmo_dagster.domain.identity import address_alias
+from aicmo_dagster.domain.identity import alias_of
+from aicmo_dagster.domain.tokens import identity_key
 from aicmo_dagster.store.suppressions import ERASED, suppress
 from aicmo_dagster.store.tables import (
     FRAME_TABLES,
@@ -58,22 +59,44 @@ class Known:
     message_ids: set[str] = field(default_factory=set)
 
 
+_ALIAS_KINDS = {"address": "address", "linkedin": "linkedin", "external": "external_id"}
+"""What one person is known by in all campaigns, as `domain.identity` names it."""
+
+
 def find_person(connection: sa.Connection, address: str) -> list[Person]:
     """Every id of the leads that are or were at `address`, in all campaigns.
+
+    A lead at another address is the person too, if it is or was known by what such a lead is.
 
     Args:
         connection: A transaction.
         address: As `tokens.normal_address` gives it.
     """
-    query = sa.select(_RAW.campaign, _RAW.lead_id).where(_RAW.email == address)
-    leads = {(row.campaign, row.lead_id) for row in connection.execute(query)}
+    people: set[Person] = set()
+    asked: set[tuple[str, str]] = set()
+    asking = {("address", address)}
+    while asking:
+        found = {each for named in asking for each in _known_as(connection, *named)} - people
+        asked, people = asked | asking, people | found
+        known = known_of(connection, found)
+        named = known.identities | {("address", each) for each in known.addresses}
+        asking = {each for each in named if each[0] in _ALIAS_KINDS} - asked
+    return sorted(people)
+
+
+def _known_as(connection: sa.Connection, kind: str, value: str) -> set[Person]:
+    """Every id of the leads that are or were known so, in all campaigns."""
+    leads: set[Person] = set()
+    if kind == "address":
+        query = sa.select(_RAW.campaign, _RAW.lead_id).where(_RAW.email == value)
+        leads = {(row.campaign, row.lead_id) for row in connection.execute(query)}
     for campaign in connection.scalars(sa.select(campaigns.c.campaign)).all():
         once = sa.select(lead_aliases.c.lead_id).where(
             lead_aliases.c.campaign == campaign,
-            lead_aliases.c.alias == address_alias(campaign, address),
+            lead_aliases.c.alias == alias_of(campaign, _ALIAS_KINDS[kind], value),
         )
         leads |= {(campaign, lead_id) for lead_id in connection.scalars(once)}
-    aliases = [
+    aliases = {
         (campaign, alias)
         for campaign, lead_id in leads
         for alias in connection.scalars(
@@ -81,8 +104,8 @@ def find_person(connection: sa.Connection, address: str) -> list[Person]:
                 lead_aliases.c.campaign == campaign, lead_aliases.c.lead_id == lead_id
             )
         )
-    ]
-    return sorted({*leads, *aliases})
+    }
+    return leads | aliases
 
 
 def known_of(connection: sa.Connection, people: Collection[Person]) -> Known:
@@ -208,6 +231,28 @@ def suppress_erased(
             .where(suppressions.c.kind == kind, suppressions.c.key == key)
             .values(reason=ERASED)
         )
+
+
+_ERASED = sa.select(suppressions.c.key).where(  # built once, being asked with every paid call
+    suppressions.c.kind == "person",
+    suppressions.c.key.in_(sa.bindparam("keys", expanding=True)),
+    suppressions.c.reason == ERASED,
+)
+
+
+def was_erased(connection: sa.Connection, secret_key: bytes, lead_id: str) -> bool:
+    """Whether the lead of this id, its own or an alias, was a person who was erased."""
+    return bool(erased_leads(connection, secret_key, [lead_id]))
+
+
+def erased_leads(
+    connection: sa.Connection, secret_key: bytes, lead_ids: Collection[str]
+) -> set[str]:
+    """Those of some ids of leads, their own or aliases, that were people who were erased."""
+    keys = {identity_key(secret_key, "alias", lead_id): lead_id for lead_id in lead_ids}
+    if not keys:
+        return set()
+    return {keys[key] for key in connection.scalars(_ERASED, {"keys": list(keys)})}
 
 
 def erased(connection: sa.Connection, keys: Sequence[str]) -> set[str]:

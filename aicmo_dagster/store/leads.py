@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import sqlalchemy as sa
 
-from aicmo_dagster.domain.identity import address_alias
+from aicmo_dagster.domain.identity import alias_of
 from aicmo_dagster.domain.schemas import dtypes
 from aicmo_dagster.domain.tokens import normal_address
 from aicmo_dagster.errors import NotFound
@@ -59,7 +59,7 @@ def find_lead(connection: sa.Connection, campaign: str, named: str) -> str:
         NotFound: If the campaign has no such lead; its text does not repeat `named`, which may
             be an address.
     """
-    known_as = (named, address_alias(campaign, normal_address(named)))
+    known_as = (named, alias_of(campaign, "address", normal_address(named)))
     aliases = sa.select(lead_aliases.c.lead_id).where(
         lead_aliases.c.campaign == campaign,
         lead_aliases.c.alias.in_(known_as),

@@ -6,20 +6,20 @@ presumed sent and stay `unknown`, for people to see.
 
 Claims are durable, the marks here are not: on SQLite a power cut may undo the last of them. What
 was claimed before the machine went down is therefore doubtful as a whole. Not here: claiming
-(`ledger`).
+(`claiming`).
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from aicmo_dagster.domain.nurture.caps import DAY
+from aicmo_dagster.store.claiming import NO_OBJECTION
 from aicmo_dagster.store.ledger import OPEN, WAITING, Send, advance, in_states
-from aicmo_dagster.store.prepared import Prepared
+from aicmo_dagster.store.prepared import Prepared, constant
 from aicmo_dagster.store.tables import events, nurture_sends
 
 LEASE = timedelta(minutes=30)
@@ -31,8 +31,7 @@ MOST_SOFT_FAILURES, SOFT_FAILURE_SPAN = 3, timedelta(days=7)
 _SENDS = nurture_sends.c
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What came of one attempt: state and fault as `mail.replies.Delivery` has them."""
 
     send: Send
@@ -53,8 +52,9 @@ def begin_attempts(
 ) -> set[str]:
     """Marks `sends` as attempting; commit before their messages leave.
 
-    What was claimed longer than `LEASE` ago is not: windows, caps and objections were looked at
-    then, and the machine may have slept since.
+    What was claimed longer than `LEASE` ago is not: windows and caps were looked at then, and the
+    machine may have slept since. Nor is what somebody objected to since the claim; given back, it
+    is cancelled by the next one.
 
     Args:
         connection: From `Database.write`.
@@ -70,8 +70,7 @@ def begin_attempts(
     """
     fixed = {"at_campaign": campaign, "by": worker, "to": transport, "now": now, "dated": dated}
     fixed["oldest"] = now - LEASE
-    rows = ({"at_lead": send.lead_id, "at_step": send.step} for send in sends)
-    begun = _BEGIN.execute(connection, fixed, rows)
+    begun = _BEGIN.changed(connection, fixed, [(send.lead_id, send.step) for send in sends])
     return {send.message_id for send, changed in zip(sends, begun, strict=True) if changed}
 
 
@@ -86,8 +85,9 @@ _BEGIN = Prepared(
     sa.update(nurture_sends)
     .where(
         *_MINE,
-        _SENDS.state == "claimed",
+        _SENDS.state == constant("claimed"),
         _SENDS.claimed_at >= sa.bindparam("oldest", type_=_INSTANT),
+        *NO_OBJECTION,
     )
     .values(
         state="attempting",
@@ -95,7 +95,9 @@ _BEGIN = Prepared(
         attempted_at=sa.bindparam("now", type_=_INSTANT),
         attempts=_SENDS.attempts + 1,
         dated_at=sa.func.coalesce(_SENDS.dated_at, sa.bindparam("dated", type_=_INSTANT)),
-    )
+    ),
+    "at_lead",
+    "at_step",
 )
 
 
@@ -112,8 +114,8 @@ def record_outcomes(
     A mailbox that has taken nothing for long enough counts as one that there is not.
     """
     written = [_judged(outcome, now) for outcome in outcomes]
-    finished: dict[bool, list[dict[str, Any]]] = {}
-    waiting: dict[int, list[dict[str, Any]]] = {}
+    finished: dict[bool, list[tuple[Any, ...]]] = {}
+    waiting: dict[int, list[tuple[Any, ...]]] = {}
     for outcome in written:
         if outcome.state in WAITING:
             waiting.setdefault(outcome.send.attempts, []).append(_values(outcome))
@@ -121,48 +123,70 @@ def record_outcomes(
             finished.setdefault(outcome.state == "accepted", []).append(_values(outcome))
     fixed: dict[str, Any] = {"at_campaign": campaign, "by": worker}
     for accepted, rows in finished.items():
-        _FINISHED.execute(connection, fixed | {"sent_now": now if accepted else None}, rows)
+        _record(connection, _FINISHED, fixed | {"sent_now": now if accepted else None}, rows)
     for attempts, rows in waiting.items():
-        _SET_ASIDE.execute(connection, fixed | {"due_now": now + _back_off(attempts)}, rows)
+        _record(connection, _SET_ASIDE, fixed | {"due_now": now + _back_off(attempts)}, rows)
     return written
 
 
-_TOLD: dict[str, Any] = {
-    "state": sa.bindparam("state_now"),
-    **{name: sa.bindparam(f"{name}_now") for name in ("reply", "reason", "fault", "attempts")},
-}
-_IS_OPEN = sa.or_(*(_SENDS.state == state for state in OPEN))
-_FINISHED = Prepared(
-    sa.update(nurture_sends)
-    .where(*_MINE, _IS_OPEN)
-    .values(_TOLD | {"sent_at": sa.bindparam("sent_now", type_=_INSTANT)})
+def _record(
+    connection: sa.Connection,
+    updates: tuple[Prepared, Prepared],
+    fixed: dict[str, Any],
+    rows: list[tuple[Any, ...]],
+) -> None:
+    """Each of `rows` is written: by its key, or else by its Message-ID, which no merger changes."""
+    by_key, by_message = updates
+    by_key.execute(connection, fixed, rows)
+    asked = {"at_campaign": fixed["at_campaign"], "by": fixed["by"]}
+    asked |= {"messages": [row[_MESSAGE] for row in rows]}
+    left = set(connection.scalars(_LEFT_OPEN, asked))
+    by_message.execute(connection, fixed, [row for row in rows if row[_MESSAGE] in left])
+
+
+_TELLING = ("state_now", "reply_now", "reason_now", "fault_now", "attempts_now")
+_TOLD: dict[str, Any] = {name.removesuffix("_now"): sa.bindparam(name) for name in _TELLING}
+_ROW = ("at_lead", "at_step", "at_message", *_TELLING)
+_MESSAGE = _ROW.index("at_message")
+_IS_OPEN = sa.or_(*(_SENDS.state == constant(state) for state in OPEN))
+_LEFT_OPEN = sa.select(_SENDS.message_id).where(
+    *in_states(sa.bindparam("at_campaign"), OPEN),
+    _SENDS.worker == sa.bindparam("by"),
+    _SENDS.message_id.in_(sa.bindparam("messages", expanding=True)),
 )
-_SET_ASIDE = Prepared(
-    sa.update(nurture_sends)
-    .where(*_MINE, _IS_OPEN)
-    .values(_TOLD | {"due_at": sa.bindparam("due_now", type_=_INSTANT), "worker": None})
+_MERGED = (
+    _SENDS.campaign == sa.bindparam("at_campaign"),
+    _SENDS.message_id == sa.bindparam("at_message"),
+    _SENDS.worker == sa.bindparam("by"),
 )
+"""Where a send stands whose lead turned out to be another while it was under way."""
+
+
+def _told(**more: Any) -> tuple[Prepared, Prepared]:
+    told = sa.update(nurture_sends).where(_IS_OPEN).values(_TOLD | more)
+    return Prepared(told.where(*_MINE), *_ROW), Prepared(told.where(*_MERGED), *_ROW)
+
+
+_FINISHED = _told(sent_at=sa.bindparam("sent_now", type_=_INSTANT))
+_SET_ASIDE = _told(due_at=sa.bindparam("due_now", type_=_INSTANT), worker=None)
 
 
 def _judged(outcome: Outcome, now: datetime) -> Outcome:
+    if outcome.fault != "lead" or outcome.state != "deferred":
+        return outcome
     send = outcome.send
     since = send.dated_at or now
-    soft = outcome.fault == "lead" and outcome.state == "deferred"
-    if soft and send.attempts + 1 >= MOST_SOFT_FAILURES and now - since >= SOFT_FAILURE_SPAN:
+    if send.attempts + 1 >= MOST_SOFT_FAILURES and now - since >= SOFT_FAILURE_SPAN:
         return Outcome(send, "rejected", outcome.reply, "address")
     return outcome
 
 
-def _values(outcome: Outcome) -> dict[str, Any]:
-    return {
-        "at_lead": outcome.send.lead_id,
-        "at_step": outcome.send.step,
-        "state_now": outcome.state,
-        "reply_now": outcome.reply,
-        "reason_now": None if outcome.state == "accepted" else outcome.reply,
-        "fault_now": outcome.fault,
-        "attempts_now": outcome.send.attempts + 1,
-    }
+def _values(outcome: Outcome) -> tuple[Any, ...]:
+    """Which send, and what is told of it, as `_ROW` names it."""
+    send, state, reply, fault = outcome
+    reason = None if state == "accepted" else reply
+    told = (state, reply, reason, fault, send.attempts + 1)
+    return (send.lead_id, send.step, send.message_id, *told)
 
 
 def hold(
@@ -175,32 +199,35 @@ def hold(
 ) -> None:
     """Puts claimed sends that cannot be made into a message off by a day, each with its reason."""
     fixed = {"at_campaign": campaign, "by": worker, "due_now": now + DAY}
-    rows = [
-        {"at_lead": send.lead_id, "at_step": send.step, "reason_now": reason}
-        for send, reason in held
-    ]
-    _HOLD.execute(connection, fixed, rows)
+    rows = [(send.lead_id, send.step, reason) for send, reason in held]
+    if rows:
+        _HOLD.execute(connection, fixed, rows)
 
 
 _HOLD = Prepared(
     sa.update(nurture_sends)
-    .where(*_MINE, _SENDS.state == "claimed")
+    .where(*_MINE, _SENDS.state == constant("claimed"))
     .values(
         state="deferred",
         reason=sa.bindparam("reason_now"),
         due_at=sa.bindparam("due_now", type_=_INSTANT),
         worker=None,
-    )
+    ),
+    *("at_lead", "at_step", "reason_now"),
 )
 
 
 def release(connection: sa.Connection, campaign: str, *, worker: str) -> int:
     """Gives back what `worker` claimed and did not attempt."""
-    return connection.execute(
-        sa.update(nurture_sends)
-        .where(*in_states(campaign, OPEN), _SENDS.state == "claimed", _SENDS.worker == worker)
-        .values(state="planned", worker=None)
-    ).rowcount
+    return connection.execute(_RELEASE, {"at_campaign": campaign, "by": worker}).rowcount
+
+
+_OF_CAMPAIGN = in_states(sa.bindparam("at_campaign"), OPEN)
+_RELEASE = (
+    sa.update(nurture_sends)
+    .where(*_OF_CAMPAIGN, _SENDS.state == "claimed", _SENDS.worker == sa.bindparam("by"))
+    .values(state="planned", worker=None)
+)
 
 
 def recover(
@@ -220,13 +247,7 @@ def recover(
         boot: Names the time since this machine was started, as `workers.this_boot` does.
         now: The instant.
     """
-    held = connection.execute(
-        sa.select(
-            *(_SENDS[n] for n in ("lead_id", "step", "state", "worker", "claimed_at", "boot"))
-        )
-        .where(*in_states(campaign, OPEN), _SENDS.state != "unknown")
-        .with_for_update()
-    ).all()
+    held = connection.execute(_HELD, {"at_campaign": campaign}).all()
     workers = {row.worker for row in held}
     ended = {worker for worker in workers if worker is None or has_ended(worker)}
     marks_last = connection.dialect.name != "sqlite"
@@ -243,6 +264,13 @@ def recover(
         counts[state] += 1
     advance(connection, campaign, changes)
     return counts
+
+
+_HELD = (
+    sa.select(*(_SENDS[n] for n in ("lead_id", "step", "state", "worker", "claimed_at", "boot")))
+    .where(*_OF_CAMPAIGN, _SENDS.state != "unknown")
+    .with_for_update()
+)
 
 
 def reconcile(
@@ -300,13 +328,18 @@ def doubt(connection: sa.Connection, until: datetime, *, transport: str) -> int:
 
 
 def _doubtful(connection: sa.Connection, campaign: str) -> Sequence[sa.Row]:
-    names = ("lead_id", "step", "message_id", "transport")
-    attempted = sa.func.coalesce(_SENDS.attempted_at, _SENDS.claimed_at, type_=_INSTANT)
-    return connection.execute(
-        sa.select(*(_SENDS[name] for name in names), attempted.label("attempted_at"))
-        .where(*in_states(campaign, OPEN), _SENDS.state == "unknown")
-        .with_for_update()
-    ).all()
+    return connection.execute(_DOUBTFUL, {"at_campaign": campaign}).all()
+
+
+_ATTEMPTED = sa.func.coalesce(_SENDS.attempted_at, _SENDS.claimed_at, type_=_INSTANT)
+_DOUBTFUL = (
+    sa.select(
+        *(_SENDS[name] for name in ("lead_id", "step", "message_id", "transport")),
+        _ATTEMPTED.label("attempted_at"),
+    )
+    .where(*_OF_CAMPAIGN, _SENDS.state == "unknown")
+    .with_for_update()
+)
 
 
 def _caused_events(

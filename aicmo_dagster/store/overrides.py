@@ -63,17 +63,15 @@ def active_overrides(connection: sa.Connection, campaign: str, now: datetime) ->
     Returns:
         lead_id, action, reason, decided_by, decided_at, expires_at.
     """
-    statement = sa.select(*(_COLUMNS[name] for name in _TOLD)).where(_is_latest(campaign, now))
-    return fetch_frame(connection, statement.order_by(_COLUMNS.lead_id, _COLUMNS.id))
+    return fetch_frame(connection, _ACTIVE, {"campaign": campaign, "now": now})
 
 
 def leads_overridden(
     connection: sa.Connection, campaign: str, now: datetime
 ) -> dict[str, frozenset[str]]:
     """Action to the leads that it is in force for, of which there are usually few or none."""
-    query = sa.select(_COLUMNS.action, _COLUMNS.lead_id).where(_is_latest(campaign, now))
     found: dict[str, set[str]] = {}
-    for action, lead_id in connection.execute(query):
+    for action, lead_id in connection.execute(_ACTIONS, {"campaign": campaign, "now": now}):
         found.setdefault(action, set()).add(lead_id)
     return {action: frozenset(leads) for action, leads in found.items()}
 
@@ -93,7 +91,9 @@ def withdraw(
     return connection.execute(statement).rowcount
 
 
-def _is_latest(campaign: str, now: datetime) -> sa.ColumnElement[bool]:
+def _is_latest(
+    campaign: str | sa.BindParameter[str], now: datetime | sa.BindParameter[datetime]
+) -> sa.ColumnElement[bool]:
     """An override is in force, and the latest of its lead and kind."""
     latest = (
         sa.select(sa.func.max(_COLUMNS.id))
@@ -103,12 +103,28 @@ def _is_latest(campaign: str, now: datetime) -> sa.ColumnElement[bool]:
     return _COLUMNS.id.in_(latest)
 
 
-def _in_force(campaign: str, now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
+def _in_force(
+    campaign: str | sa.BindParameter[str], now: datetime | sa.BindParameter[datetime]
+) -> tuple[sa.ColumnElement[bool], ...]:
     return (
         _COLUMNS.campaign == campaign,
         _COLUMNS.withdrawn_at.is_(None),
         _COLUMNS.expires_at.is_(None) | (_COLUMNS.expires_at > now),
     )
+
+
+_ACTIONS = sa.select(_COLUMNS.action, _COLUMNS.lead_id).where(
+    _is_latest(sa.bindparam("campaign"), sa.bindparam("now"))
+)
+PAUSED = sa.select(_COLUMNS.lead_id).where(
+    _is_latest(sa.bindparam("campaign"), sa.bindparam("now")), _COLUMNS.action == "pause"
+)
+"""The leads of `campaign` that are paused at `now`."""
+_ACTIVE = (
+    sa.select(*(_COLUMNS[name] for name in _TOLD))
+    .where(_is_latest(sa.bindparam("campaign"), sa.bindparam("now")))
+    .order_by(_COLUMNS.lead_id, _COLUMNS.id)
+)
 
 
 def list_overrides(

@@ -94,10 +94,11 @@ def read_allowance(
 
 def pace_of(connection: sa.Connection, sender: str) -> Pace | None:
     """Where the sender is on its ramp, as it was last judged; none before its first claim."""
-    row = connection.execute(
-        sa.select(sender_paces).where(sender_paces.c.sender == sender)
-    ).one_or_none()
+    row = connection.execute(_PACE, {"sender": sender}).one_or_none()
     return Pace(row.level, row.level_since, row.health, row.judged_at) if row else None
+
+
+_PACE = sa.select(sender_paces).where(sender_paces.c.sender == sa.bindparam("sender"))
 
 
 def sent_within_a_day(connection: sa.Connection, sender: str, now: datetime) -> int:
@@ -118,14 +119,9 @@ def room_again_at(connection: sa.Connection, campaign: Campaign, now: datetime) 
         HOUR: caps.per_sender_per_hour,
     }
     for window in (length for length, limit in windows.items() if limit):
-        oldest = connection.scalar(
-            sa.select(sa.func.min(_SENDS.sent_at)).where(
-                _SENDS.sender == sender,
-                _SENDS.claimed_at > now - window - HOUR,
-                _SENDS.state.in_(SPENT),
-                _SENDS.sent_at > now - window,
-            )
-        )
+        since = now - window
+        values = {"sender": sender, "since": since, "claimed_since": since - HOUR}
+        oldest = connection.scalar(_OLDEST, values)
         instants += [] if oldest is None else [oldest + window]
     if (pace := pace_of(connection, sender)) is not None:
         if pace.health == "halt":
@@ -137,32 +133,32 @@ def room_again_at(connection: sa.Connection, campaign: Campaign, now: datetime) 
 
 def record_of(connection: sa.Connection, sender: str, since: datetime) -> Record:
     """The sender's mails from `since` on, those that bounced or were refused, and complaints."""
-    states: dict[str, int] = dict(
-        connection.execute(
-            sa.select(_SENDS.state, sa.func.count())
-            .where(_SENDS.sender == sender, _SENDS.claimed_at >= since)
-            .group_by(_SENDS.state)
-        ).all()
-    )
-    mine = sa.exists().where(
-        _SENDS.campaign == events.c.campaign,
-        _SENDS.lead_id == events.c.lead_id,
-        _SENDS.sender == sender,
-    )
-    told: dict[str, int] = dict(
-        connection.execute(
-            sa.select(events.c.kind, sa.func.count())
-            .where(
-                written_out(events.c.kind, (BOUNCED, COMPLAINED)),
-                events.c.happened_at >= since,
-                mine,
-            )
-            .group_by(events.c.kind)
-        ).all()
-    )
+    values = {"sender": sender, "since": since}
+    states: dict[str, int] = dict(connection.execute(_STATES, values).all())
+    told: dict[str, int] = dict(connection.execute(_HARM, values).all())
     refused = states.get("rejected", 0)
     sent = states.get("accepted", 0) + states.get("unknown", 0) + refused
     return Record(sent, told.get(BOUNCED, 0) + refused, told.get(COMPLAINED, 0))
+
+
+_STATES = (
+    sa.select(_SENDS.state, sa.func.count())
+    .where(_SENDS.sender == sa.bindparam("sender"), _SENDS.claimed_at >= sa.bindparam("since"))
+    .group_by(_SENDS.state)
+)
+_HARM = (
+    sa.select(events.c.kind, sa.func.count())
+    .where(
+        written_out(events.c.kind, (BOUNCED, COMPLAINED)),
+        events.c.happened_at >= sa.bindparam("since"),
+        sa.exists().where(
+            _SENDS.campaign == events.c.campaign,
+            _SENDS.lead_id == events.c.lead_id,
+            _SENDS.sender == sa.bindparam("sender"),
+        ),
+    )
+    .group_by(events.c.kind)
+)
 
 
 def domains_to_ask_about(
@@ -198,57 +194,69 @@ def know_providers(
 def _sent_by(
     connection: sa.Connection,
     sender: str,
-    column: sa.ColumnElement[str],
+    column: sa.Column[str],
     now: datetime,
     window: timedelta,
 ) -> dict[str, int]:
     """Mails of the sender within `window`, sent or possibly sent, by `column`."""
-    when = sa.func.coalesce(_SENDS.sent_at, _SENDS.claimed_at, type_=_SENDS.sent_at.type)
-    query = (
-        sa.select(column, sa.func.count())
-        .where(
-            _SENDS.sender == sender,
-            # An hour more than asked for: a claim may be sent some time after it was made.
-            _SENDS.claimed_at > now - window - HOUR,
-            _SENDS.state.in_(SPENT),
-            when > now - window,
-        )
-        .group_by(column)
+    # An hour more than asked for: a claim may be sent some time after it was made.
+    since = now - window
+    values = {"sender": sender, "since": since, "claimed_since": since - HOUR}
+    return dict(connection.execute(_SENT_BY[column.name], values).all())
+
+
+_WITHIN = (
+    _SENDS.sender == sa.bindparam("sender"),
+    _SENDS.claimed_at > sa.bindparam("claimed_since"),
+    _SENDS.state.in_(SPENT),
+)
+_SENT_BY = {
+    column.name: sa.select(column, sa.func.count())
+    .where(
+        *_WITHIN,
+        sa.func.coalesce(_SENDS.sent_at, _SENDS.claimed_at, type_=_SENDS.sent_at.type)
+        > sa.bindparam("since"),
     )
-    return dict(connection.execute(query).all())
+    .group_by(column)
+    for column in (_SENDS.campaign, _SENDS.recipient_domain)
+}
+_OLDEST = sa.select(sa.func.min(_SENDS.sent_at)).where(
+    *_WITHIN, _SENDS.sent_at > sa.bindparam("since")
+)
 
 
 def _waiting(connection: sa.Connection, sender: str, limit: int, now: datetime) -> dict[str, int]:
     """Sends that are due, up to `limit`, of each campaign that still asks."""
-    asking = connection.scalars(
-        sa.select(sender_turns.c.campaign)
-        .join(campaigns, campaigns.c.campaign == sender_turns.c.campaign)
-        .where(
-            sender_turns.c.sender == sender,
-            sender_turns.c.asked_at > now - ASKING,
-            campaigns.c.state == "active",
-            ~sa.exists().where(
-                pauses.c.campaign == campaigns.c.campaign,
-                pauses.c.sequence.is_(None),
-                pauses.c.resumed_at.is_(None),
-            ),
-        )
-    ).all()
-    counts = {}
-    for key in asking:
-        due = (
-            sa.select(sa.literal(1))
-            .where(
-                _SENDS.campaign == key,
-                written_out(_SENDS.state, ("planned", "deferred")),
-                _SENDS.priority.in_((0, 1)),  # so that the index serves
-                _SENDS.due_at <= now,
-            )
-            .limit(limit)
-            .subquery()
-        )
-        counts[key] = connection.scalar(sa.select(sa.func.count()).select_from(due)) or 0
-    return counts
+    asking = connection.scalars(_ASKING, {"sender": sender, "since": now - ASKING}).all()
+    asked = {"now": now, "limit": limit}
+    return {key: connection.scalar(_DUE, asked | {"campaign": key}) or 0 for key in asking}
+
+
+_ASKING = (
+    sa.select(sender_turns.c.campaign)
+    .join(campaigns, campaigns.c.campaign == sender_turns.c.campaign)
+    .where(
+        sender_turns.c.sender == sa.bindparam("sender"),
+        sender_turns.c.asked_at > sa.bindparam("since"),
+        campaigns.c.state == "active",
+        ~sa.exists().where(
+            pauses.c.campaign == campaigns.c.campaign,
+            pauses.c.sequence.is_(None),
+            pauses.c.resumed_at.is_(None),
+        ),
+    )
+)
+_DUE = sa.select(sa.func.count()).select_from(
+    sa.select(sa.literal(1))
+    .where(
+        _SENDS.campaign == sa.bindparam("campaign"),
+        written_out(_SENDS.state, ("planned", "deferred")),
+        _SENDS.priority.in_((0, 1)),  # so that the index serves
+        _SENDS.due_at <= sa.bindparam("now"),
+    )
+    .limit(sa.bindparam("limit", type_=sa.Integer()))
+    .subquery()
+)
 
 
 def _providers(connection: sa.Connection, domains: Collection[str]) -> dict[str, str]:
@@ -262,7 +270,7 @@ def _judged_pace(connection: sa.Connection, sender: str, now: datetime) -> Pace:
     """The sender's pace, judged anew if it is time."""
     pace = pace_of(connection, sender)
     if pace is None:
-        first = connection.scalar(sa.select(sa.func.min(_SENDS.sent_at)).where(_mine(sender)))
+        first = connection.scalar(_FIRST, {"sender": sender})
         pace = first_pace(first, now)
     elif now - pace.judged_at < JUDGE_AGAIN:
         return pace
@@ -270,14 +278,16 @@ def _judged_pace(connection: sa.Connection, sender: str, now: datetime) -> Pace:
         pace = next_pace(
             pace,
             record_of(connection, sender, now - TRAILING),
-            last_sent_at=connection.scalar(
-                sa.select(sa.func.max(_SENDS.sent_at)).where(_mine(sender))
-            ),
+            last_sent_at=connection.scalar(_LAST, {"sender": sender}),
             now=now,
         )
     put_row(connection, sender_paces, sender=sender, **vars(pace))
     return pace
 
 
-def _mine(sender: str) -> sa.ColumnElement[bool]:
-    return (_SENDS.sender == sender) & _SENDS.sent_at.is_not(None)
+_FIRST, _LAST = (
+    sa.select(which(_SENDS.sent_at)).where(
+        _SENDS.sender == sa.bindparam("sender"), _SENDS.sent_at.is_not(None)
+    )
+    for which in (sa.func.min, sa.func.max)
+)

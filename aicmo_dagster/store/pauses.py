@@ -42,12 +42,25 @@ class Shift:
 
 def active_pauses(connection: sa.Connection, campaign: str) -> list[Pause]:
     """The campaign's pauses that have not ended, oldest first."""
-    query = (
-        sa.select(*(_PAUSES[name] for name in Pause.__dataclass_fields__))
-        .where(_PAUSES.campaign == campaign, _PAUSES.resumed_at.is_(None))
-        .order_by(_PAUSES.id)
-    )
-    return [Pause(**row) for row in connection.execute(query).mappings()]
+    rows = connection.execute(_ACTIVE, {"campaign": campaign}).mappings()
+    return [Pause(**row) for row in rows]
+
+
+_ACTIVE = (
+    sa.select(*(_PAUSES[name] for name in Pause.__dataclass_fields__))
+    .where(_PAUSES.campaign == sa.bindparam("campaign"), _PAUSES.resumed_at.is_(None))
+    .order_by(_PAUSES.id)
+)
+
+
+def paused_sequences(connection: sa.Connection, campaign: str) -> set[str | None]:
+    """The campaign's sequences that are paused now; None stands for the whole campaign."""
+    return set(connection.scalars(_PAUSED, {"of": campaign}))
+
+
+_PAUSED = sa.select(_PAUSES.sequence).where(
+    _PAUSES.campaign == sa.bindparam("of"), _PAUSES.resumed_at.is_(None)
+)
 
 
 def begin_pause(

@@ -1,54 +1,135 @@
-"""Updates that are made row by row at a high rate: compiled once, then the driver's own work.
+"""Statements that are made with rows at a high rate: compiled once, then the driver's own work.
 
-For a handful of rows SQLAlchemy's work costs more than the database's. Not here: which updates.
+For a handful of rows SQLAlchemy's work costs more than the database's. Not here: which statements.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from psycopg2.extras import execute_batch
 from sqlalchemy.dialects import postgresql, sqlite
 
 from aicmo_dagster.store.tables import instant_text
 
+Rows = Sequence[Sequence[Any]]
+
+
+def constant(word: str) -> sa.ColumnElement[str]:
+    """`word`, one of our own, where it stands in a condition of a `Prepared` statement.
+
+    As a parameter it would be looked at for the sake of the partial indexes, and SQLite would plan
+    the statement anew for each row: that takes ten times as long as the update.
+    """
+    return sa.literal_column(f"'{word}'", sa.Text())
+
 
 class Prepared:
-    """An update with named parameters, to be made once for each row of values."""
+    """An update to be made once for each of many rows of values.
 
-    def __init__(self, statement: sa.Update) -> None:
-        # Named parameters on both, so that the driver takes the values as they are.
+    Args:
+        statement: With named parameters.
+        varying: Those that every row has its own value of, in the order of a row; rows hold values
+            as the driver takes them. All others are shared, instants among them.
+    """
+
+    def __init__(self, statement: sa.Update, *varying: str) -> None:
+        self._varying = varying
         compiled = (
-            statement.compile(dialect=sqlite.dialect(paramstyle="named")),
-            statement.compile(dialect=postgresql.dialect(paramstyle="pyformat")),
+            statement.compile(dialect=sqlite.dialect(paramstyle="qmark")),
+            statement.compile(dialect=postgresql.dialect(paramstyle="format")),
         )
-        self._statements = {each.dialect.name: (str(each), dict(each.params)) for each in compiled}
+        self._statements = {
+            each.dialect.name: (str(each), tuple(each.positiontup or ()), dict(each.params))
+            for each in compiled
+        }
 
-    def execute(
-        self,
-        connection: sa.Connection,
-        shared: Mapping[str, Any],
-        rows: Iterable[Mapping[str, Any]],
-    ) -> list[bool]:
-        """The update is made with each of `rows`; tells for each whether it changed a row.
+    def execute(self, connection: sa.Connection, shared: Mapping[str, Any], rows: Rows) -> None:
+        """The update is made with each of `rows`.
 
         Args:
             connection: From `Database.write`.
-            shared: What all rows have in common; instants stand here alone.
-            rows: The values of each, as the driver takes them.
+            shared: What all rows have in common, by parameter.
+            rows: The values of each.
         """
-        name = connection.dialect.name
-        text, params = self._statements[name]
-        fixed = {**params, **shared}
-        if name == "sqlite":
-            fixed = {key: _stored(value) for key, value in fixed.items()}
-        cursor = connection.connection.cursor()
+        text, filled = self._filled(connection, shared, rows)
+        with _cursor(connection) as cursor:
+            if connection.dialect.name == "postgresql":
+                execute_batch(cursor, text, list(filled), page_size=len(rows) or 1)
+            else:
+                cursor.executemany(text, filled)
+
+    def changed(
+        self, connection: sa.Connection, shared: Mapping[str, Any], rows: Rows
+    ) -> list[bool]:
+        """As `execute`; tells for each of `rows` whether it changed a row of the table."""
+        text, filled = self._filled(connection, shared, rows)
         changed = []
-        for row in rows:
-            cursor.execute(text, {**fixed, **row})
-            changed.append(cursor.rowcount == 1)
-        cursor.close()
+        with _cursor(connection) as cursor:
+            for values in filled:
+                cursor.execute(text, values)
+                changed.append(cursor.rowcount == 1)
         return changed
+
+    def _filled(
+        self, connection: sa.Connection, shared: Mapping[str, Any], rows: Rows
+    ) -> tuple[str, Iterator[list[Any]]]:
+        """The statement, and its parameters in order for each of `rows`."""
+        name = connection.dialect.name
+        text, places, params = self._statements[name]
+        given = {**params, **shared}
+        common = [_stored(given[place]) if name == "sqlite" else given[place] for place in places]
+        own = [
+            (place, self._varying.index(parameter))
+            for place, parameter in enumerate(places)
+            if parameter in self._varying
+        ]
+        return text, _each(common, own, rows)
+
+
+def _each(common: list[Any], own: list[tuple[int, int]], rows: Rows) -> Iterator[list[Any]]:
+    for row in rows:
+        values = common.copy()
+        for place, column in own:
+            values[place] = row[column]
+        yield values
+
+
+class PreparedInsert:
+    """An insert of many rows at once, each a value by the name of its column.
+
+    Args:
+        statement: The insert in the words of the dialect of that name.
+    """
+
+    def __init__(self, statement: Callable[[str], sa.Insert]) -> None:
+        self._text = str(statement("sqlite").compile(dialect=sqlite.dialect(paramstyle="named")))
+        self._statement = statement("postgresql")
+
+    def execute(self, connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+        """The rows, all with the same columns, are inserted."""
+        if connection.dialect.name != "sqlite":  # there SQLAlchemy sends many in one statement
+            connection.execute(self._statement, rows)
+            return
+        stored = ({name: _stored(value) for name, value in row.items()} for row in rows)
+        with _cursor(connection) as cursor:
+            cursor.executemany(self._text, stored)
+
+
+@contextmanager
+def _cursor(connection: sa.Connection) -> Iterator[Any]:
+    """The driver's own cursor; its errors come as SQLAlchemy's, which tell those that may pass."""
+    errors = connection.dialect.loaded_dbapi.Error
+    cursor = connection.connection.cursor()
+    try:
+        yield cursor
+    except errors as error:
+        raise sa.exc.DBAPIError.instance(
+            None, None, error, errors, hide_parameters=True, dialect=connection.dialect
+        ) from error
+    cursor.close()
 
 
 def _stored(value: Any) -> Any:

@@ -11,12 +11,12 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from aicmo_dagster.store.prepared import PreparedInsert
 from aicmo_dagster.store.tables import person_aliases, provider_answers
 
 _CHUNK = 10_000  # SQLite may take no more than 32,766 values in a statement
@@ -79,11 +79,9 @@ def put_answers(connection: sa.Connection, answers: Iterable[Answer]) -> None:
     if not rows:
         return
     # In one order always, so that two workers do not wait for each other.
-    ordered = [rows[key] for key in sorted(rows)]
-    connection.execute(_put_unless_older(connection.dialect.name), ordered)
+    _PUT_UNLESS_OLDER.execute(connection, [rows[key] for key in sorted(rows)])
 
 
-@cache
 def _put_unless_older(dialect_name: str) -> sa.Insert:
     statement = (postgresql if dialect_name == "postgresql" else sqlite).insert(provider_answers)
     return statement.on_conflict_do_update(
@@ -91,6 +89,9 @@ def _put_unless_older(dialect_name: str) -> sa.Insert:
         set_={c.name: statement.excluded[c.name] for c in _COLUMNS if c.name not in _KEY},
         where=statement.excluded.answered_at > _COLUMNS.answered_at,
     )
+
+
+_PUT_UNLESS_OLDER = PreparedInsert(_put_unless_older)
 
 
 def put_aliases(connection: sa.Connection, provider: str, aliases: Mapping[str, str]) -> None:
@@ -102,12 +103,10 @@ def put_aliases(connection: sa.Connection, provider: str, aliases: Mapping[str, 
         {"provider": provider, "alias": alias, "person_key": aliases[alias]}
         for alias in sorted(aliases)
     ]
-    if not rows:
-        return
-    connection.execute(_put_unless_later(connection.dialect.name), rows)
+    if rows:
+        _PUT_UNLESS_LATER.execute(connection, rows)
 
 
-@cache
 def _put_unless_later(dialect_name: str) -> sa.Insert:
     statement = (postgresql if dialect_name == "postgresql" else sqlite).insert(person_aliases)
     return statement.on_conflict_do_update(
@@ -115,6 +114,9 @@ def _put_unless_later(dialect_name: str) -> sa.Insert:
         set_={"person_key": statement.excluded.person_key},
         where=statement.excluded.person_key < _ALIASES.person_key,
     )
+
+
+_PUT_UNLESS_LATER = PreparedInsert(_put_unless_later)
 
 
 def fresh_answers(

@@ -50,12 +50,16 @@ def read_rehearsal(
     connection: sa.Connection, campaign: str, version: int
 ) -> StoredRehearsal | None:
     """How the rehearsal of the version went; none if there was none."""
-    query = sa.select(rehearsals).where(_ROWS.campaign == campaign, _ROWS.version == version)
-    row = connection.execute(query).one_or_none()
+    row = connection.execute(_READ, {"campaign": campaign, "version": version}).one_or_none()
     if row is None:
         return None
     faults = tuple(Fault(**told) for told in json.loads(row.findings))
     return StoredRehearsal(row.version, row.passed, row.leads, faults, row.rehearsed_at)
+
+
+_READ = sa.select(rehearsals).where(
+    _ROWS.campaign == sa.bindparam("campaign"), _ROWS.version == sa.bindparam("version")
+)
 
 
 def barred_versions(connection: sa.Connection, campaign: str) -> set[int]:

@@ -19,7 +19,7 @@ UNSUBSCRIBED, COMPLAINED, BOUNCED = "unsubscribe", "complaint", "bounce"
 _EVENTS = events.c
 
 
-def responses(campaign: str, kinds: Collection[str]) -> sa.Select[Any]:
+def responses(campaign: str | sa.BindParameter[str], kinds: Collection[str]) -> sa.Select[Any]:
     """lead_id, step, kind and happened_at of what the campaign's leads did and counts."""
     verdict = engagement.c.verdict
     return (
@@ -33,7 +33,9 @@ def responses(campaign: str, kinds: Collection[str]) -> sa.Select[Any]:
     )
 
 
-def unsettled(campaign: str, kinds: Collection[str]) -> sa.Select[tuple[str]]:
+def unsettled(
+    campaign: str | sa.BindParameter[str], kinds: Collection[str]
+) -> sa.Select[tuple[str]]:
     """The leads of events that may yet turn out to count."""
     return (
         sa.select(_EVENTS.lead_id)
@@ -48,8 +50,10 @@ def unsettled(campaign: str, kinds: Collection[str]) -> sa.Select[tuple[str]]:
 
 def newest_response(connection: sa.Connection, campaign: str) -> int:
     """The number of the latest event of the campaign; 0 if there is none."""
-    query = sa.select(sa.func.max(_EVENTS.id)).where(_EVENTS.campaign == campaign)
-    return connection.scalar(query) or 0
+    return connection.scalar(_NEWEST, {"campaign": campaign}) or 0
+
+
+_NEWEST = sa.select(sa.func.max(_EVENTS.id)).where(_EVENTS.campaign == sa.bindparam("campaign"))
 
 
 def who_responded(campaign: str, after: int, kinds: Collection[str]) -> sa.Select[tuple[str]]:

@@ -7,6 +7,9 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
+from itertools import pairwise
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -105,10 +108,39 @@ def states_of(connection: sa.Connection, campaign: str) -> dict[str, StageState]
 
 def all_states(connection: sa.Connection) -> dict[str, dict[str, StageState]]:
     """Campaign to stage to how it stands."""
-    states: dict[str, dict[str, StageState]] = {}
-    for row in connection.execute(sa.select(stage_states)):
-        states.setdefault(row.campaign, {})[row.stage] = _state(row)
-    return states
+    return _by_campaign(connection, _ALL)
+
+
+def states_where_followed_by(
+    connection: sa.Connection, chain: Sequence[str]
+) -> dict[str, dict[str, StageState]]:
+    """As `all_states`, of campaigns where a stage of `chain` was done since the next was tried."""
+    return _by_campaign(connection, _followed_by(tuple(chain)))
+
+
+@cache
+def _followed_by(chain: tuple[str, ...]) -> sa.Select[Any]:
+    above, below = stage_states.alias("above").c, stage_states.alias("below").c
+    following = [sa.and_(above.stage == a, below.stage == b) for a, b in pairwise(chain)]
+    query = (
+        sa.select(above.campaign)
+        .select_from(
+            sa.outerjoin(
+                above.campaign.table,
+                below.campaign.table,
+                sa.and_(above.campaign == below.campaign, sa.or_(*following)),
+            )
+        )
+        .where(
+            above.stage.in_(chain[:-1]),
+            below.succeeded_at.is_(None) | (below.succeeded_at < above.succeeded_at),
+            below.failed_at.is_(None) | (below.failed_at < above.succeeded_at),
+        )
+    )
+    return sa.select(stage_states).where(_STATES.campaign.in_(query))
+
+
+_ALL = sa.select(stage_states)
 
 
 def results_of_run(connection: sa.Connection, run_id: str) -> list[StageResult]:
@@ -152,12 +184,19 @@ def last_durations(
     connection: sa.Connection, stage: str, keys: Collection[str]
 ) -> dict[str, timedelta]:
     """Campaign to how long the stage took the last time that it went well."""
-    query = (
-        sa.select(_RESULTS.campaign, _RESULTS.started_at, _RESULTS.finished_at)
-        .join(stage_states, _IS_LATEST)
-        .where(_STATES.stage == stage, _STATES.campaign.in_(keys), _RESULTS.succeeded)
+    found = connection.execute(_DURATIONS, {"stage": stage, "keys": list(keys)})
+    return {row.campaign: row.finished_at - row.started_at for row in found}
+
+
+_DURATIONS = (
+    sa.select(_RESULTS.campaign, _RESULTS.started_at, _RESULTS.finished_at)
+    .join(stage_states, _IS_LATEST)
+    .where(
+        _STATES.stage == sa.bindparam("stage"),
+        _STATES.campaign.in_(sa.bindparam("keys", expanding=True)),
+        _RESULTS.succeeded,
     )
-    return {r.campaign: r.finished_at - r.started_at for r in connection.execute(query)}
+)
 
 
 def forget_before(connection: sa.Connection, instant: datetime) -> int:
@@ -167,16 +206,32 @@ def forget_before(connection: sa.Connection, instant: datetime) -> int:
     return connection.execute(sa.delete(stage_results).where(old)).rowcount
 
 
+def _by_campaign(
+    connection: sa.Connection, query: sa.Select[Any]
+) -> dict[str, dict[str, StageState]]:
+    states: dict[str, dict[str, StageState]] = {}
+    for row in connection.execute(query):
+        states.setdefault(row.campaign, {})[row.stage] = _state(row)
+    return states
+
+
 def _state(row: sa.Row) -> StageState:
     return StageState(**{name: getattr(row, name) for name in StageState.__annotations__})
 
 
 def _put_state(connection: sa.Connection, campaign: str, stage: str, **values: object) -> None:
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     row = {"campaign": campaign, "stage": stage, "failure": "", **values}
-    statement = dialect.insert(stage_states).values(row)
+    connection.execute(_stating(connection.dialect.name, tuple(values)), row)
+
+
+@cache
+def _stating(engine: str, names: tuple[str, ...]) -> sa.Insert:
+    """The state is inserted, or what is there takes on the values of these names."""
+    dialect = postgresql if engine == "postgresql" else sqlite
+    statement = dialect.insert(stage_states)
+    told = {name: statement.excluded[name] for name in names}
     keys = list(stage_states.primary_key)
-    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=values))
+    return statement.on_conflict_do_update(index_elements=keys, set_=told)
 
 
 def _add_result(
@@ -191,4 +246,7 @@ def _add_result(
     facts = {"campaign": campaign, "stage": stage, "run_id": run_id}
     times = {"started_at": started_at, "finished_at": finished_at}
     told = {"succeeded": "failure" not in values, "figures": "{}", "failure": "", **values}
-    connection.execute(sa.insert(stage_results).values({**facts, **times, **told}))
+    connection.execute(_ADD, {**facts, **times, **told})
+
+
+_ADD = sa.insert(stage_results)

@@ -87,7 +87,10 @@ def withdraw_suppression(connection: sa.Connection, kind: str, key: str) -> Supp
 
 def any_suppressed(connection: sa.Connection) -> bool:
     """Whether there is any suppression, so that hashing many addresses is worth it."""
-    return connection.execute(sa.select(suppressions.c.key).limit(1)).first() is not None
+    return connection.execute(_ANY).first() is not None
+
+
+_ANY = sa.select(suppressions.c.key).limit(1)
 
 
 def suppressed(connection: sa.Connection, keys: Sequence[str]) -> set[str]:

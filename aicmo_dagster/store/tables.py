@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
-from aicmo_dagster.domain.schemas import SCHEMAS, STAGES, dtypes
+from aicmo_dagster.domain.schemas import SCHEMAS, dtypes
 
 metadata = sa.MetaData(
     naming_convention={
@@ -74,7 +74,14 @@ _SQL_TYPES: dict[str, sa.types.TypeEngine[Any]] = {
 }
 
 
-def _stage_table(stage: str, *extra: sa.schema.SchemaItem, key: tuple[str, ...]) -> sa.Table:
+SMALL_ROWS: dict[str, Any] = {"sqlite_with_rowid": False}
+"""Of a table whose rows are far smaller than a page: on SQLite it is its key's index, which is all
+that is written. Rows of a quarter of a page and more would each take a page of their own."""
+
+
+def _stage_table(
+    stage: str, *extra: sa.schema.SchemaItem, key: tuple[str, ...], **options: Any
+) -> sa.Table:
     columns = SCHEMAS[stage].to_schema().columns
     return sa.Table(
         stage,
@@ -86,11 +93,15 @@ def _stage_table(stage: str, *extra: sa.schema.SchemaItem, key: tuple[str, ...])
         ),
         *extra,
         sa.PrimaryKeyConstraint("campaign", *key),
+        **options,
     )
 
 
 FRAME_TABLES = {
-    stage: _stage_table(stage, key=("lead_id",)) for stage in STAGES if stage != "nurture_sends"
+    "raw_leads": _stage_table("raw_leads", key=("lead_id",)),
+    "scored_leads": _stage_table("scored_leads", key=("lead_id",)),
+    "qualified_leads": _stage_table("qualified_leads", key=("lead_id",), **SMALL_ROWS),
+    "routed_leads": _stage_table("routed_leads", key=("lead_id",), **SMALL_ROWS),
 }
 """The stages whose frame a materialisation replaces."""
 
@@ -111,6 +122,7 @@ enrolments = sa.Table(
     sa.Column("since", UtcInstant(), nullable=False),
     sa.Column("ended_at", UtcInstant()),
     sa.PrimaryKeyConstraint("campaign", "lead_id"),
+    **SMALL_ROWS,
 )
 sa.Index(  # nobody is in two sequences at once, whoever runs at the same moment
     "uq_enrolments_person",
@@ -333,6 +345,7 @@ lead_aliases = sa.Table(
     sa.Column("alias", sa.Text(), nullable=False),
     sa.Column("lead_id", sa.Text(), nullable=False),
     sa.PrimaryKeyConstraint("campaign", "alias"),
+    **SMALL_ROWS,
 )
 
 decisions = sa.Table(
@@ -349,12 +362,11 @@ decisions = sa.Table(
     sa.Column("campaign_version", sa.BigInteger(), nullable=False),
     sa.Column("inputs", sa.Text(), nullable=False),
 )
-sa.Index("ix_decisions_lead", decisions.c.campaign, decisions.c.lead_id, decisions.c.id)
-sa.Index(  # the latest decision a lead is read from this index alone
-    "ix_decisions_stage",
+sa.Index(  # the latest decision on a lead, by stage, is read from this index alone
+    "ix_decisions_lead",
     decisions.c.campaign,
-    decisions.c.stage,
     decisions.c.lead_id,
+    decisions.c.stage,
     decisions.c.id,
 )
 

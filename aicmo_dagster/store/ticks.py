@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -43,10 +44,13 @@ class PastTick:
 
 def active_schedules(connection: sa.Connection) -> dict[str, Schedule]:
     """Active campaign to its schedule."""
-    query = sa.select(campaigns.c.campaign, campaigns.c.schedule)
-    rows = connection.execute(query.where(campaigns.c.state == ACTIVE))
-    # Checked when the campaign was applied, which for a thousand of them is dear to do again.
-    return {row.campaign: Schedule.model_construct(**json.loads(row.schedule)) for row in rows}
+    rows = connection.execute(_SCHEDULES)
+    return {row.campaign: _schedule(row.schedule) for row in rows}
+
+
+_SCHEDULES = sa.select(campaigns.c.campaign, campaigns.c.schedule).where(
+    campaigns.c.state == ACTIVE
+)
 
 
 def schedule_of(connection: sa.Connection, campaign: str) -> Schedule | None:
@@ -55,7 +59,16 @@ def schedule_of(connection: sa.Connection, campaign: str) -> Schedule | None:
         campaigns.c.campaign == campaign, campaigns.c.state == ACTIVE
     )
     told = connection.scalar(found)
-    return None if told is None else Schedule.model_construct(**json.loads(told))
+    return None if told is None else _schedule(told)
+
+
+@lru_cache(maxsize=4096)
+def _schedule(told: str) -> Schedule:
+    """The schedule that stands there; campaigns with the same share it, and nobody changes one.
+
+    It was checked when the campaign was applied, which for a thousand of them is dear to do again.
+    """
+    return Schedule.model_construct(**json.loads(told))
 
 
 def dealt_until(connection: sa.Connection) -> dict[tuple[str, str], datetime]:
@@ -64,17 +77,22 @@ def dealt_until(connection: sa.Connection) -> dict[tuple[str, str], datetime]:
     That is the last tick that was taken, or when the schedule was made or changed: an edit does
     not fire for the past.
     """
-    query = sa.select(campaigns.c.campaign, campaigns.c.scheduled_since)
     since = {
         (row.campaign, job): row.scheduled_since
-        for row in connection.execute(query.where(campaigns.c.scheduled_since.is_not(None)))
+        for row in connection.execute(_SINCE)
         for job in SCHEDULED
     }
-    for row in connection.execute(sa.select(clocks)):
+    for row in connection.execute(_CLOCKS):
         key = (row.campaign, row.job)
         if key in since:
             since[key] = max(since[key], row.dealt_until)
     return since
+
+
+_SINCE = sa.select(campaigns.c.campaign, campaigns.c.scheduled_since).where(
+    campaigns.c.scheduled_since.is_not(None)
+)
+_CLOCKS = sa.select(clocks)
 
 
 def claim_ticks(
@@ -128,26 +146,28 @@ def take_tick(connection: sa.Connection, tick: Tick, now: datetime) -> bool:
 
 
 def take_over(connection: sa.Connection, found: OpenTick, run_key: str, now: datetime) -> bool:
-    """The claimed ticks of the run of `found` have one under `run_key`; tells whether by us.
+    """The claimed tick of `found` has a run under `run_key`; tells whether by us.
 
     Args:
         connection: From `Database.write`.
         found: As somebody who may be slower than others saw it.
-        run_key: The key of the run that is going to do them.
+        run_key: The key of the run that is going to do it.
         now: When.
     """
     unchanged = (_TICKS.run_key == found.run_key, _TICKS.claimed_at == found.claimed_at)
-    statement = sa.update(ticks).where(*unchanged, _TICKS.state == CLAIMED)
+    statement = sa.update(ticks).where(*_is(found.tick), *unchanged, _TICKS.state == CLAIMED)
     return connection.execute(statement.values(run_key=run_key, claimed_at=now)).rowcount > 0
 
 
 def open_ticks(connection: sa.Connection) -> list[OpenTick]:
     """Every claimed tick that is not finished, oldest first."""
-    query = sa.select(ticks).where(_TICKS.state == CLAIMED).order_by(_TICKS.due_at, _TICKS.campaign)
     return [
         OpenTick(Tick(row.due_at, row.campaign, row.job), row.run_key, row.claimed_at)
-        for row in connection.execute(query)
+        for row in connection.execute(_OPEN)
     ]
+
+
+_OPEN = sa.select(ticks).where(_TICKS.state == CLAIMED).order_by(_TICKS.due_at, _TICKS.campaign)
 
 
 def finish_tick(
@@ -156,6 +176,13 @@ def finish_tick(
     """What became of a claimed tick."""
     statement = sa.update(ticks).where(*_is(tick), _TICKS.state == CLAIMED)
     connection.execute(statement.values(state=state, reason=reason, finished_at=now))
+
+
+def finish_turn(connection: sa.Connection, run_key: str, campaign: str, now: datetime) -> None:
+    """The campaign's tick is done, though the run of the key, which others share, still goes."""
+    its = (_TICKS.run_key == run_key, _TICKS.campaign == campaign, _TICKS.state == CLAIMED)
+    values = {"state": SUCCEEDED, "reason": "", "finished_at": now}
+    connection.execute(sa.update(ticks).where(*its).values(values))
 
 
 def past_ticks(connection: sa.Connection, campaign: str, limit: int) -> list[PastTick]:

@@ -12,12 +12,16 @@ from typing import Any
 
 import pandas as pd
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 
 from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.store import migrations
 from aicmo_dagster.store.database import Database, bulk_insert, fetch_frames, take_turn
 from aicmo_dagster.store.engines import make_engine, unreachable
 from aicmo_dagster.store.tables import metadata
+
+_GIVEN = sa.table("sqlite_sequence", sa.column("name"), sa.column("seq"))
+"""SQLite's own table of the last numbers that were given, of tables that never give one twice."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ def transfer(source: Database, target: Database) -> dict[str, int]:
             else:
                 for frame in fetch_frames(read, sa.select(table)):
                     bulk_insert(write, table, frame)
-            _set_sequence(write, table)
+            _set_sequence(write, table, _last_number(read, table))
         return {table.name: _compared(read, write, table) for table in metadata.sorted_tables}
 
 
@@ -118,15 +122,37 @@ def _expect_empty(connection: sa.Connection) -> None:
             )
 
 
-def _set_sequence(connection: sa.Connection, table: sa.Table) -> None:
-    """Numbers that PostgreSQL gives go on after those that the rows brought along."""
+def _last_number(connection: sa.Connection, table: sa.Table) -> int | None:
+    """The last number that was given in `table`, even if its row was removed; none before one."""
     column = table.autoincrement_column
-    if column is None or connection.dialect.name != "postgresql":
-        return
-    last = connection.scalar(sa.select(sa.func.max(column)))
-    if last is not None:
+    if column is None:
+        return None
+    greatest = connection.scalar(sa.select(sa.func.max(column)))
+    given = None
+    if connection.dialect.name == "postgresql":
         sequence = sa.func.pg_get_serial_sequence(table.name, column.name)
-        connection.execute(sa.select(sa.func.setval(sequence, last)))
+        given = connection.scalar(sa.select(sa.func.pg_sequence_last_value(_regclass(sequence))))
+    elif table.dialect_options["sqlite"]["autoincrement"]:
+        query = sa.select(_GIVEN.c.seq).where(_GIVEN.c.name == table.name)
+        given = connection.scalar(query)
+    return max((each for each in (greatest, given) if each is not None), default=None)
+
+
+def _set_sequence(connection: sa.Connection, table: sa.Table, last: int | None) -> None:
+    """Numbers go on after `last`, and after those that the rows brought along."""
+    column = table.autoincrement_column
+    if column is None or last is None:
+        return
+    if connection.dialect.name == "postgresql":
+        sequence = sa.func.pg_get_serial_sequence(table.name, column.name)
+        connection.execute(sa.select(sa.func.setval(_regclass(sequence), last)))
+    elif table.dialect_options["sqlite"]["autoincrement"]:
+        connection.execute(sa.delete(_GIVEN).where(_GIVEN.c.name == table.name))
+        connection.execute(sa.insert(_GIVEN).values(name=table.name, seq=last))
+
+
+def _regclass(name: sa.ColumnElement[Any]) -> sa.Cast[Any]:
+    return sa.cast(name, postgresql.REGCLASS)
 
 
 def _compared(read: sa.Connection, write: sa.Connection, table: sa.Table) -> int:

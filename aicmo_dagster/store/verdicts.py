@@ -45,12 +45,12 @@ def replace_verdicts(
 ) -> None:
     """The events of `verdicts`, from `engagement.judge`, are judged so, whatever was said before.
 
-    Every event of a lead must be in it.
+    By event and not by lead, whose id another merge may have changed meanwhile.
     """
-    leads = list(verdicts["lead_id"].unique())
-    for start in range(0, len(leads), 10_000):
-        chosen = _VERDICTS.lead_id.in_(leads[start : start + 10_000])
-        connection.execute(sa.delete(engagement).where(_VERDICTS.campaign == campaign, chosen))
+    judged = verdicts["id"].tolist()
+    for start in range(0, len(judged), 10_000):
+        chosen = _VERDICTS.event_id.in_(judged[start : start + 10_000])
+        connection.execute(sa.delete(engagement).where(chosen))
     if len(verdicts):
         frame = verdicts.rename(columns={"id": "event_id"})
         bulk_insert(connection, engagement, frame, campaign=campaign, rules_version=rules_version)

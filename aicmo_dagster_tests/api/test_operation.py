@@ -7,15 +7,20 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from aicmo_dagster.api.app import CACHE_KIB, create_app
 from aicmo_dagster.api.logs import log_as_json
+from aicmo_dagster.api.service import BASE
 from aicmo_dagster.domain.tokens import hook_key, unsubscribe_token
 from aicmo_dagster.settings import Settings
 from aicmo_dagster.stages.clock import beat
+from aicmo_dagster.store.database import open_database
+from aicmo_dagster.store.events import events_of_lead
 from aicmo_dagster_tests.api.rest import LEADS, Rest
+from aicmo_dagster_tests.api.servers import running
 from aicmo_dagster_tests.samples import NOON, SECRET, lead_id
 
 
@@ -48,6 +53,30 @@ def test_whether_it_lives_is_open_to_all_and_how_it_fares_is_not(rest: Rest) -> 
     beat(rest.workspace, datetime.now(UTC) + timedelta(hours=1))
     well = rest.ask("viewer", "GET", "/health")
     assert (well.status_code, well.json()["checks"]["scheduler"]["state"]) == (200, "pass")
+
+
+def test_it_starts_without_its_database_and_goes_on_once_that_is_there(tmp_path: Path) -> None:
+    """A folder stands where the database is to be."""
+    path = tmp_path / "aicmo.db"
+    path.mkdir()
+    url, key = f"sqlite:///{path}", SECRET.decode()
+    settings = Settings(tmp_path, url, tmp_path, configured_secret_key=key)
+    health = f"{BASE}/health"
+    with running(settings) as address, httpx.Client(base_url=address, trust_env=False) as client:
+        client.headers["Authorization"] = "Bearer aicmo_unknown_token"
+        assert client.get("/health/live").status_code == 200
+        away = client.get(health)
+        assert (away.status_code, "start it" in away.json()["detail"]) == (503, True)
+        assert str(path) not in away.text
+        page = f"/u/{unsubscribe_token(SECRET, 'spring', lead_id(1))}"
+        assert client.post(page).status_code == 200
+        path.rmdir()
+        assert client.get(health).status_code == 401  # nobody has made a token yet
+    database = open_database(url)
+    with database.read() as connection:
+        events = events_of_lead(connection, "spring", lead_id(1))
+    database.close()
+    assert [event["kind"] for event in events] == ["unsubscribe"]
 
 
 def test_metrics_tell_figures_and_latencies_by_route(rest: Rest) -> None:

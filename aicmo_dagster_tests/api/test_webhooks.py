@@ -7,10 +7,12 @@ from operator import add
 from typing import Any
 
 import httpx
+import sqlalchemy as sa
 
 from aicmo_dagster.domain.tokens import subscription_secret
 from aicmo_dagster.stages.webhooks import deliver_webhooks
 from aicmo_dagster.store.audit import list_changes
+from aicmo_dagster.store.tables import api_requests
 from aicmo_dagster.store.webhooks import (
     Occurrence,
     announce,
@@ -54,6 +56,21 @@ def test_a_webhook_is_made_changed_and_removed(rest: Rest) -> None:
         "webhook.create",
     ]
     assert "/x" not in str(changes)
+
+
+def test_a_repeated_request_makes_no_second_webhook_and_its_secret_is_not_kept(rest: Rest) -> None:
+    headers = {"Idempotency-Key": "once"}
+    first, again = (
+        rest.ask("admin", "POST", "/webhooks", json=WANTED, headers=headers) for _ in range(2)
+    )
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again.json() == first.json()
+    assert again.headers["Location"] == first.headers["Location"]
+    assert again.headers["Idempotency-Replayed"] == "true"
+    with rest.workspace.database.read() as connection:
+        kept = connection.execute(sa.select(api_requests.c.body)).scalars().all()
+    assert first.json()["id"] in str(kept)
+    assert first.json()["secret"] not in str(kept)
 
 
 def test_what_was_given_up_is_listed_in_pages_and_sent_again(rest: Rest) -> None:

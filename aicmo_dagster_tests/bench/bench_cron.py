@@ -115,7 +115,7 @@ def ticks_of(engine: str, home: Path, stores: Stores | None, plain: float) -> It
             tick = due(system, workspace, KEYS[:NURTURES], "nurture", rate)
             yield from _told("nurture", f"{NURTURES} of {size}, {tick.runs} runs", tick, plain)
             tick = due(system, workspace, KEYS[-HARVESTS:], "harvest", rate)
-            yield from _told("harvest", f"{HARVESTS} of {size}", tick, plain)
+            yield from _told("harvest", f"{HARVESTS} of {size}, {tick.runs} runs", tick, plain)
         finally:
             system.stop()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from aicmo_dagster.stages.planning import plan_due
-from aicmo_dagster.store import ledger
+from aicmo_dagster.store import claiming
 from aicmo_dagster.store.campaigns import apply_campaign, load_campaign
 from aicmo_dagster.store.database import Database, open_database
 from aicmo_dagster.store.tables import instant_text
@@ -96,7 +96,7 @@ def _ticks(scratch: Path, leads: int) -> None:
         with database.engine.connect() as connection, connection.begin() as transaction:
             stored = load_campaign(connection, "spring")
             assert plan_due(connection, stored, SECRET, NOON) == DUE
-            claimed = ledger.claim(
+            claimed = claiming.claim(
                 connection, stored.campaign, worker="w", secret_key=SECRET, now=NOON, limit=DUE
             )
             assert len(claimed.sends) == DUE

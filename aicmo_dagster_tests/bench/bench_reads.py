@@ -7,20 +7,23 @@ a moment before.
 
 import http.client
 import multiprocessing
+import os
 import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import cycle, islice
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import psutil
 import uvicorn
 from fastapi import Response
 
-from aicmo_dagster.api.app import create_app, hold_little
+from aicmo_dagster.api.app import create_app
 from aicmo_dagster.api.service import BASE
+from aicmo_dagster.cli.api import FRUGAL
 from aicmo_dagster.settings import Settings
 from aicmo_dagster_tests.bench.crowded import served_database
 from aicmo_dagster_tests.bench.measure import Measured
@@ -95,7 +98,6 @@ def _keys() -> list[str]:
 
 
 def _serve(settings: Settings, listener: socket.socket) -> None:
-    hold_little()
     app = create_app(settings)
 
     async def constant() -> Response:
@@ -114,9 +116,19 @@ def served(settings: Settings) -> Iterator[tuple[int, psutil.Process]]:
         listener.listen(16)
         context = multiprocessing.get_context("spawn")
         process = context.Process(target=_serve, args=(settings, listener))
-        process.start()
+        with patch.dict(os.environ, FRUGAL):
+            process.start()
         try:
+            _await(listener.getsockname()[1])
             yield listener.getsockname()[1], psutil.Process(process.pid)
         finally:
             process.terminate()
             process.join()
+
+
+def _await(port: int) -> None:
+    """It answers: until then, all that it imports is what a request would wait for."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    connection.request("GET", "/health/live")
+    connection.getresponse().read()
+    connection.close()

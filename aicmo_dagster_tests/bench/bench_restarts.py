@@ -1,7 +1,8 @@
 """Runs asked for over HTTP while API, daemon, web server and database are killed and started again.
 
-All are real processes, as a deployment has them, and the database is PostgreSQL. Whoever asks does
-so again with the same Idempotency-Key until it is accepted.
+All are real processes, as a deployment has them, on PostgreSQL and on the embedded default, whose
+database is a file and no process. Whoever asks does so again with the same Idempotency-Key until it
+is accepted.
 """
 
 import random
@@ -9,8 +10,8 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,14 +37,38 @@ LONGEST_SECONDS = 200
 
 
 def run(scratch: Path) -> Iterator[Measured]:
+    """On PostgreSQL, and on SQLite."""
+    for part in PARTS.values():
+        yield from part(scratch)
+
+
+def on_postgresql(scratch: Path) -> Iterator[Measured]:
+    """API, daemon, web server and database are killed."""
+    return _left_over(scratch, "PostgreSQL", (API, DAEMON, WEB, DATABASE))
+
+
+def on_sqlite(scratch: Path) -> Iterator[Measured]:
+    """API, daemon and web server are killed."""
+    return _left_over(scratch, "SQLite", (API, DAEMON, WEB))
+
+
+PARTS: dict[str, Callable[[Path], Iterator[Measured]]] = {
+    "postgresql": on_postgresql,
+    "sqlite": on_sqlite,
+}
+
+
+def _left_over(scratch: Path, engine: str, killed: Sequence[str]) -> Iterator[Measured]:
     """Accepted requests that have no run, more than one, or one that has not ended."""
-    found = restarted(scratch, CAMPAIGNS, ASKED_EACH, EVERY_SECONDS, seed=7)
-    size = f"{found.accepted} accepted, {found.asked} asked, {found.kills} kills"
+    home = scratch / engine
+    home.mkdir()
+    found = restarted(home, killed, CAMPAIGNS, ASKED_EACH, EVERY_SECONDS, seed=7)
+    size = f"{found.accepted} accepted, {found.asked} asked, {sum(found.kills.values())} kills"
     for what, number in (
         ("accepted requests without a run that ended", found.accepted - found.ended),
         ("runs beyond one an accepted request", found.runs - found.accepted),
     ):
-        yield Measured(what, size, number, "runs", bound=0)
+        yield Measured(f"{engine}: {what}", size, number, "runs", bound=0)
 
 
 @dataclass(frozen=True)
@@ -89,11 +114,16 @@ class _Client:
         return True
 
 
-def restarted(home: Path, campaigns: int, each: int, every: float, seed: int) -> Aftermath:
-    """Asks for `each` runs of every campaign while something is killed about `every` seconds."""
+def restarted(
+    home: Path, killed: Sequence[str], campaigns: int, each: int, every: float, seed: int
+) -> Aftermath:
+    """Asks for `each` runs of every campaign while one of `killed` is about `every` seconds.
+
+    The database is PostgreSQL if it is among them, else the file of the embedded default.
+    """
     draw, kills = random.Random(seed), Counter[str]()
-    with _postgresql(home / "postgresql") as server:
-        url = server.get_uri()
+    with _postgresql(home / "postgresql") if DATABASE in killed else nullcontext() as server:
+        url = server.get_uri() if server else f"sqlite:///{home / 'aicmo.db'}"
         system = System(home, variables={"AICMO_DATABASE_URL": url})
         keys = [f"c{number}" for number in range(campaigns)]
         token = _prepared(home, url, keys)
@@ -105,11 +135,11 @@ def restarted(home: Path, campaigns: int, each: int, every: float, seed: int) ->
             threads = [threading.Thread(target=client.ask) for client in clients]
             for thread in threads:
                 thread.start()
-            met = [API, DAEMON, WEB, DATABASE]
+            met = list(killed)
             draw.shuffle(met)  # each at least once, whatever is still asked for by then
             while met or any(thread.is_alive() for thread in threads):
                 time.sleep(draw.uniform(0.5, 1.5) * every)
-                name = met.pop() if met else draw.choice((API, DAEMON, WEB, DATABASE))
+                name = met.pop() if met else draw.choice(killed)
                 _restart(system, server, name)
                 kills[name] += 1
                 _supervise(system)

@@ -16,7 +16,7 @@ import dagster as dg
 import psutil
 import sqlalchemy as sa
 
-from aicmo_dagster.defs.run_queries import RUN_KEY
+from aicmo_dagster.defs.in_turn import RUN_KEY
 from aicmo_dagster.settings import Settings
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.campaigns import apply_campaign
@@ -46,8 +46,8 @@ class Aftermath:
         ticks: Those that were taken.
         states: How many ended how; `claimed` ones have not.
         runs: Runs of all ticks, further tries of a lost one too.
-        doubled: Ticks with more than one successful run.
-        unlike: Ticks that say that they succeeded and have no successful run, or the reverse.
+        doubled: Ticks with more than one good run.
+        unlike: Ticks that say that they succeeded and have no good run, or the reverse.
         unexplained: Ticks that failed or were skipped without a reason.
         kills: By whom they met.
     """
@@ -124,18 +124,37 @@ def aftermath(
     for run in instance.get_runs():
         if RUN_KEY in run.tags:
             runs.setdefault(_tick_of(run.tags[RUN_KEY]), []).append(run)
-    good = Counter({key: sum(run.is_success for run in found) for key, found in runs.items()})
+    made = {run.run_id: _routed_in(instance, run) for found in runs.values() for run in found}
+    good = {
+        row: sum(row.campaign in made[run.run_id] for run in runs.get(_tick_of(row.run_key), ()))
+        for row in rows
+    }
     return Aftermath(
         ticks=len(rows),
         states=dict(Counter(row.state for row in rows)),
         runs=sum(map(len, runs.values())),
         doubled=sum(count > 1 for count in good.values()),
-        unlike=sum(
-            (row.state == "succeeded") != (good[_tick_of(row.run_key)] == 1) for row in rows
-        ),
+        unlike=sum((row.state == "succeeded") != (good[row] == 1) for row in rows),
         unexplained=sum(row.state in ("failed", "skipped") and not row.reason for row in rows),
         kills=kills,
     )
+
+
+def _routed_in(instance: dg.DagsterInstance, run: dg.DagsterRun) -> set[str]:
+    """The campaigns for which the run was good, by what Dagster knows.
+
+    A run that several share may end badly, or be killed, after it was good for some of them.
+    """
+    own = run.tags.get("dagster/partition")
+    if own is not None:
+        return {own} if run.is_success else set()
+    entries = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
+    made = [
+        e.dagster_event.step_materialization_data.materialization
+        for e in entries
+        if e.dagster_event
+    ]
+    return {str(each.partition) for each in made if each.asset_key == dg.AssetKey("routed_leads")}
 
 
 def _tick_of(run_key: str) -> str:

@@ -9,8 +9,9 @@ import pytest
 
 from aicmo_dagster.definitions import defs
 from aicmo_dagster.defs.announcements import ended_runs_sensor
-from aicmo_dagster.defs.jobs import full_pipeline_job, shared_nurture_job
+from aicmo_dagster.defs.jobs import full_pipeline_job
 from aicmo_dagster.defs.resources import Clock
+from aicmo_dagster.defs.shared_runs import shared_nurture_job
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store import webhooks
 from aicmo_dagster.store.webhooks import ACTIVE, EVENTS, Webhook

@@ -11,15 +11,16 @@ import pytest
 import sqlalchemy as sa
 
 from aicmo_dagster.defs.incidents import note_lost
-from aicmo_dagster.defs.jobs import shared_nurture_job
 from aicmo_dagster.defs.partitions import register_campaign
 from aicmo_dagster.defs.resources import WORKER_TAG, Clock, WorkspaceResource
 from aicmo_dagster.defs.sensors import arrival_sensor, campaign_clock
+from aicmo_dagster.defs.shared_runs import shared_nurture_job
 from aicmo_dagster.settings import host_name
 from aicmo_dagster.stages.harvest import harvest
 from aicmo_dagster.stages.qualify import qualify_leads
 from aicmo_dagster.stages.route import route_leads
 from aicmo_dagster.stages.score import score_leads
+from aicmo_dagster.stages.sharing import FEW
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.ledger import state_counts
 from aicmo_dagster.store.results import record_success, states_of
@@ -242,6 +243,25 @@ def test_a_failed_read_of_the_campaigns_changes_nothing(
         evaluate(workspace, instance, NOON)
 
     assert instance.get_dynamic_partitions("campaigns") == ["spring"]
+
+
+def test_many_small_harvests_are_one_run_and_few_have_one_each(
+    workspace: Workspace, instance: dg.DagsterInstance
+) -> None:
+    for number in range(FEW):
+        apply(workspace, f"c{number}", 1, schedule={"harvest": "0 13 * * *"})
+    few = evaluate(workspace, instance, NOON + HOUR).run_requests or []
+    for number in range(FEW + 1):
+        apply(workspace, f"m{number}", 1, schedule={"harvest": "0 15 * * *"})
+
+    many = evaluate(workspace, instance, NOON + 3 * HOUR).run_requests or []
+
+    assert [request.partition_key for request in few] == [f"c{n}" for n in range(FEW)]
+    assert {request.job_name for request in few} == {"lead_pipeline_job"}
+    (shared,) = [request for request in many if request.job_name == "shared_harvest_job"]
+    told = shared.run_config["ops"]["harvest_campaigns"]["config"]["campaigns"]
+    assert sorted(told) == [f"m{n}" for n in range(FEW + 1)]
+    assert shared.partition_key is None
 
 
 def test_many_campaigns_nurture_in_one_run_and_fail_alone(

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aicmo_dagster.domain.intake import Intake, intake
+from aicmo_dagster.domain.records import text_rows
 from aicmo_dagster.domain.schemas import RawLeads
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -355,3 +356,14 @@ def test_ids_do_not_depend_on_the_order_of_rows(
     one, other = _take(*rows, after=first), _take(*shuffled, after=first)
     assert one.leads["lead_id"].tolist() == other.leads["lead_id"].tolist()
     pd.testing.assert_frame_equal(one.aliases, other.aliases)
+
+
+@pytest.mark.parametrize("given", [[], [{"email": "a@x.example"}, {"city": "Oslo", "email": None}]])
+def test_rows_for_intake_are_text_and_numbered(given: list[dict[str, Any]]):
+    rows = text_rows(given, source="apollo-1")
+    assert rows["row"].tolist() == list(range(1, len(given) + 1))
+    for name in ("email", "city") if given else ():
+        told = rows[name].astype(object).where(rows[name].notna(), None)
+        assert told.tolist() == [each.get(name) for each in given]
+    assert rows["source"].tolist() == ["apollo-1"] * len(given)
+    assert {str(rows[name].dtype) for name in rows if name != "row"} == {"string[pyarrow]"}

@@ -110,6 +110,24 @@ class Page(HTMLParser):
 PLAIN_PAGE = Page(TAGS_EVERYWHERE.render({**COMMON, "company": "Acme"}).html)
 
 
+@pytest.mark.parametrize(
+    ("body", "asks"),
+    [
+        ("{{ first_name }} {{ sender.name }} {{ sender.name | upper }} {{ campaign.key }}", False),
+        ("{% if sender.name == 'Ida <&> Berg' %}yes{% endif %}{{ sender.name[:5] }}", False),
+        ("[a](https://a.example/{{ sender.name }}) <{{ sender.address }}>", False),
+        ("{% for name in [custom, sender] %}{{ name.name }}{% endfor %} {{ sender.name }}", True),
+    ],
+)
+def test_what_is_known_beforehand_is_written_as_if_it_were_given(body: str, asks: bool) -> None:
+    known = {"sender": {**COMMON["sender"], "name": "Ida <&> Berg"}, "campaign": COMMON["campaign"]}
+    tokens = {**COMMON, **known, "first_name": HOSTILE, "custom": {"name": "<b>"}}
+    filled_in = compile_message("{{ campaign.name }}", body, known)
+
+    assert filled_in.render(tokens) == compile_message("{{ campaign.name }}", body).render(tokens)
+    assert ("sender" in filled_in.needed) == asks
+
+
 def test_a_value_is_escaped_in_html_alone() -> None:
     message = rendered("{{ company }}", "{{ company }}", company=HOSTILE)
 

@@ -1,5 +1,6 @@
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -72,11 +73,36 @@ def test_a_url_made_for_one_lead_is_that_leads_and_a_fixed_one_is_everybodys() -
     made = Tracker(KEY, PUBLIC, "s", Track()).tracked(template.render(TOKENS), LEAD, "intro", fixed)
 
     owners = {link.url: link.lead_id for link in made.targets.values()}
-    assert fixed == {"https://b.example/?x=1&y=2"}
+    assert fixed.urls == {"https://b.example/?x=1&amp;y=2": "https://b.example/?x=1&y=2"}
+    assert not fixed.are_all
     assert owners == {
         "https://b.example/?x=1&y=2": None,
         "https://c.example/?q=A%20%26%20B": LEAD,
     }
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "[a](https://b.example/?x=1&y=2) https://b.example/?x=1 [m](mailto:a@b.example)",
+        "[a](https://b.example) {% if company %}[d](https://d.example){% endif %} (https://b.example).",
+        f"[a]({PUBLIC}/u/x.y) [b](https://b.example) [a again](https://b.example)",
+        "{% filter upper %}[a](https://b.example){% endfilter %}",
+        "[a](https://b.example) [c]({{ custom.page }}) {{ unsubscribe_url }}",
+        '`href="https://b.example"` [b](https://b.example)',
+        "No links",
+    ],
+)
+def test_links_known_beforehand_are_replaced_as_if_they_were_looked_for(body: str) -> None:
+    template = compile_message("Hello", body)
+    fixed = fixed_links(template.source)
+    message = template.render(TOKENS | {"custom": {"page": "https://w.example"}})
+    tracker = Tracker(KEY, PUBLIC, "s", Track())
+
+    known = tracker.tracked(message, LEAD, "intro", fixed)
+    looked_for = tracker.tracked(message, LEAD, "intro", replace(fixed, are_all=False))
+    assert known == looked_for
+    assert fixed.are_all == ("filter" not in body and "custom" not in body)
 
 
 @pytest.mark.parametrize(

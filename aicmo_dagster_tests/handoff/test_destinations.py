@@ -16,6 +16,7 @@ from standardwebhooks.webhooks import Webhook as Verifier
 from aicmo_dagster.handoff.connections import is_private_refusal, open_session
 from aicmo_dagster.handoff.csv_files import COLUMNS, CsvFile
 from aicmo_dagster.handoff.delivery import next_wait, wait_asked
+from aicmo_dagster.handoff.forgetting import forget
 from aicmo_dagster.handoff.hubspot import HubSpot
 from aicmo_dagster.handoff.webhooks import Webhook
 from aicmo_dagster_tests.handoff.receiver import Receiver, receiving
@@ -183,6 +184,17 @@ def test_a_file_that_cannot_be_written_is_tried_again(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
 
     assert CsvFile(tmp_path / "file" / "spring.csv").deliver("msg_1", DOCUMENT).state == "failed"
+
+
+def test_a_cell_of_any_length_keeps_no_other_lead_from_the_file(tmp_path: Path) -> None:
+    csv.field_size_limit(131_072)  # as the library has it, until a source is read
+    path, long = tmp_path / "spring.csv", DOCUMENT["data"] | {"reason": "x" * 200_000}
+    assert CsvFile(path).deliver("msg_1", DOCUMENT | {"data": long}).state == "delivered"
+
+    csv.field_size_limit(131_072)
+    assert CsvFile(path).deliver("msg_2", DOCUMENT).state == "delivered"
+    csv.field_size_limit(131_072)
+    assert forget(tmp_path, ["01"], []) == 2
 
 
 def test_attempts_are_spread_over_days_and_end() -> None:

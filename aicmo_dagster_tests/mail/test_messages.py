@@ -119,6 +119,7 @@ def test_the_same_message_is_the_same_bytes_and_another_has_another_boundary() -
     assert len(boundaries) == 2
 
 
+@example("=?utf-8?q?Bcc?=", "=?utf-8?q?Bcc?=", "x")
 @example("=?utf-8?q?=0D=0ABcc:x?=", "a" * 2000, "  .\n..\nFrom x\n=\n")
 @example('Berg, Ida \\ "I" <x@y>', "Ångström " * 30 + "x", "é" * 1000)
 @given(LINES, LINES, TEXTS)

@@ -6,7 +6,7 @@ import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
-from aicmo_dagster.errors import AicmoError, BadInput
+from aicmo_dagster.errors import AicmoError, BadInput, Transient
 from aicmo_dagster.mail.delivery import open_transport
 from aicmo_dagster.mail.headers import Undeliverable
 from aicmo_dagster.mail.lines import Line
@@ -187,6 +187,29 @@ def test_messages_share_one_connection(serve: Serve) -> None:
 
     assert len(recorder.taken) == 3
     assert len(recorder.peers) == 1
+
+
+class Shaky(Notebook):
+    """Cannot be written at the first outcome."""
+
+    def write(
+        self, outcomes: Sequence[tuple[Parcel, Delivery]], attempts: Sequence[Parcel]
+    ) -> set[str]:
+        if outcomes and not self.shaken:
+            self.shaken = True
+            raise Transient("the database is locked")
+        return super().write(outcomes, attempts)
+
+    shaken = False
+
+
+def test_what_the_book_could_not_take_at_once_is_told_again(serve: Serve) -> None:
+    recorder, book = Recorder(), Shaky()
+    transport = Smtp(f"smtp://{serve(recorder)}")
+    with pytest.raises(Transient):
+        transport.deliver([Parcel("ida@acme.example", "jo@lead.example", ID, CONTENT)], book)
+    transport.close()
+    assert book.states() == {ID: "accepted"}
 
 
 def test_after_close_it_connects_anew(serve: Serve) -> None:

@@ -24,6 +24,9 @@ from aicmo_dagster_tests.providers.ledger import Entry, Ledger
 from aicmo_dagster_tests.providers.market import SPECIALS, Person, market
 from aicmo_dagster_tests.providers.wire import Fault, Faults, Reply, Request, reply
 
+_BEFORE = 0.75
+"""How much of its delay a request waits before it is looked at; that it is takes from the rest."""
+
 _RESET = struct.pack("ii", 1, 0)  # a socket that is closed so resets its connection
 
 
@@ -36,7 +39,7 @@ class StandIn:
         apollo: Its modes, which may be changed while it runs.
         dropcontact: Its modes, likewise.
         clock: The time, for rate limits; None for the real one.
-        delay: Real seconds that each answer takes.
+        delay: Real seconds that each answer takes, our own work on it included.
         specials: Whether the awkward people are among them.
     """
 
@@ -193,14 +196,15 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing is printed."""
 
     def _handle(self) -> None:
-        stand_in = self.server.stand_in
+        begun, stand_in = time.perf_counter(), self.server.stand_in
         length = int(self.headers.get("content-length") or 0)
         request = self._read(self.rfile.read(length))
         fault = None
         if not request.path.startswith("/__ctl"):
             fault = stand_in.faults.of(request.method, request.path)
         with stand_in.counted():
-            time.sleep((fault.delay if fault else 0) or stand_in.delay)
+            delay = (fault.delay if fault else 0) or stand_in.delay
+            time.sleep(_BEFORE * delay)
             if fault and fault.reset:
                 stand_in.requests.append(request)
                 self._reset()
@@ -208,6 +212,7 @@ class _Handler(BaseHTTPRequestHandler):
             stand_in.witness("arrived")
             given = stand_in.answer(request, fault)
             stand_in.witness("processed")
+            time.sleep(max(0.0, begun + delay - time.perf_counter()))
         if fault and fault.drop_after_charge:
             self._reset()
             return

@@ -16,9 +16,9 @@ from aicmo_dagster.simulation.post import Journal
 from aicmo_dagster.stages.explain import explain_lead
 from aicmo_dagster.stages.summary import dispositions
 from aicmo_dagster.stages.workspace import Workspace
+from aicmo_dagster.store.claiming import STOPPING_EVENTS
 from aicmo_dagster.store.frames import read_frame
 from aicmo_dagster.store.harvests import reject_counts
-from aicmo_dagster.store.ledger import STOPPING_EVENTS
 from aicmo_dagster.store.tables import decisions, events, nurture_sends
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)

@@ -9,6 +9,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -533,8 +534,8 @@ class Watched:
         if self._keeps_back:
             raise NotSent("it was kept back")
 
-    def land(self, refused: bool) -> None:
-        self.moments.append(refused)
+    def land(self, setback: bool) -> None:
+        self.moments.append(setback)
 
 
 def test_a_request_asks_for_leave_each_time_that_it_is_sent(stand_in: StandIn, http: Http):
@@ -544,14 +545,18 @@ def test_a_request_asks_for_leave_each_time_that_it_is_sent(stand_in: StandIn, h
     assert passage.moments == ["left", False, "left", False]
 
 
-def test_only_a_refusal_lands_as_one(stand_in: StandIn, http: Http):
-    """What is broken or lost says nothing of other requests."""
-    stand_in.faults.set(Fault(MATCH, nth=(1,), status=422), Fault(MATCH, nth=(2,), reset=True))
+@pytest.mark.parametrize(("repeatable", "lost"), [(True, False), (False, True)])
+def test_a_refusal_keeps_others_back_and_so_does_a_lost_answer_to_what_may_cost(
+    stand_in: StandIn, http: Http, repeatable: bool, lost: bool
+):
+    """The next answer may be lost as well, and with it what was paid for."""
+    faults = (Fault(MATCH, nth=(2,), reset=True), Fault(MATCH, nth=(3,), status=503))
+    stand_in.faults.set(Fault(MATCH, nth=(1,), status=422), *faults)
     passage = Watched()
-    for kind in (Refused, OutcomeUnknown):
-        with pytest.raises(kind):
-            http.request("POST", MATCH, json={}, repeatable=False, passage=passage)
-    assert passage.moments == ["left", True, "left", False]
+    for _ in range(2 if repeatable else 3):
+        with suppress(Refused, OutcomeUnknown):
+            http.request("POST", MATCH, json={}, repeatable=repeatable, passage=passage)
+    assert passage.moments[:6] == ["left", True, "left", lost, "left", lost]
 
 
 def test_a_request_that_gets_no_leave_is_not_sent(stand_in: StandIn, http: Http):

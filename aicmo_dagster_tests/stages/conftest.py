@@ -30,6 +30,14 @@ def workspace(tmp_path: Path, database_url: str) -> Iterator[Workspace]:
     opened.database.close()
 
 
+@pytest.fixture
+def embedded(tmp_path: Path, new_sqlite: NewDatabase) -> Iterator[Workspace]:
+    """A workspace on SQLite alone, for what does not depend on the engine."""
+    opened = open_test_workspace(tmp_path, new_sqlite())
+    yield opened
+    opened.database.close()
+
+
 @pytest.fixture(scope="session")
 def one_receiver() -> Iterator[Receiver]:
     with receiving() as found:

@@ -13,6 +13,7 @@ from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.campaigns import load_campaign
 from aicmo_dagster.store.provider_calls import begin_call, finish_call
 from aicmo_dagster.store.source_marks import put_mark, watched_files
+from aicmo_dagster.store.ticks import finish_turn
 from aicmo_dagster_tests.samples import NOON
 from aicmo_dagster_tests.workspaces import apply
 
@@ -48,6 +49,26 @@ def test_a_new_file_starts_one_harvest_once_it_is_written(workspace: Workspace) 
     assert looked(workspace, NOON + 4 * MINUTE) == []
     written(folder / "other.csv", "Email\n", NOON)
     assert looked(workspace, NOON + 5 * MINUTE) == []
+
+
+def test_what_arrives_waits_for_a_harvest_that_was_asked_for(workspace: Workspace) -> None:
+    folder = applied(workspace, harvest="1 12 * * *")
+    written(folder / "leads-2.csv", "Email\nc@d.example\n", NOON + MINUTE)
+    (request,) = look(workspace, {}, {}, NOON + 2 * MINUTE).requests
+
+    assert looked(workspace, NOON + 3 * MINUTE) == []
+    with workspace.database.write() as connection:
+        finish_turn(connection, request.run_key, "spring", NOON + 4 * MINUTE)
+    assert looked(workspace, NOON + 4 * MINUTE) == [("new_files", "spring")]
+
+
+def test_a_file_that_is_dated_in_the_future_does_not_wait_for_it(workspace: Workspace) -> None:
+    folder = applied(workspace)
+    written(folder / "leads-2.csv", "Email\nc@d.example\n", NOON + 600 * MINUTE)
+    written(folder / "leads-3.csv", "Email\ne@f.example\n", NOON + MINUTE)
+
+    assert looked(workspace, NOON + MINUTE) == [], "one of them may not be whole"
+    assert looked(workspace, NOON + 3 * MINUTE) == [("new_files", "spring")]
 
 
 def test_a_file_that_comes_between_an_apply_and_the_next_look_is_new(workspace: Workspace) -> None:

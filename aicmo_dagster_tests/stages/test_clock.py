@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from itertools import chain
 
 import pytest
 import sqlalchemy as sa
 
-from aicmo_dagster.stages.clock import AT_ONCE, LARGE, LOSSES, PATIENCE, Ended, Look, look, settle
+from aicmo_dagster.stages.clock import AT_ONCE, LOSSES, PATIENCE, Ended, Look, look, settle
 from aicmo_dagster.stages.planning import plan_due
+from aicmo_dagster.stages.sharing import FEW, LARGE, MOST_WORK, SHARED
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.due import campaigns_with_mail
 from aicmo_dagster.store.events import add_event
@@ -95,10 +97,12 @@ def test_after_a_downtime_each_campaign_runs_once_spread_over_several_looks(
         apply(workspace, f"c{number:02}", None, schedule=HOURLY)
     back = NOON + 5 * HOUR
 
-    asked = [request for _ in range(3) for request in looked(workspace, back).requests]
+    asked = [looked(workspace, back).requests for _ in range(3)]
 
-    assert sorted(request.campaigns[0] for request in asked) == [f"c{n:02}" for n in range(count)]
-    assert {request.due_at for request in asked} == {back}
+    names = [[key for each in requests for key in each.campaigns] for requests in asked]
+    assert sorted(chain(*names)) == [f"c{n:02}" for n in range(count)]
+    assert [len(keys) for keys in names] == [AT_ONCE, 3, 0]
+    assert {request.due_at for request in chain(*asked)} == {back}
 
 
 def test_a_tick_whose_taker_died_is_asked_for_again_under_its_key(workspace: Workspace) -> None:
@@ -159,10 +163,59 @@ def test_of_a_shared_run_that_was_lost_only_what_is_left_is_done_again(
     runs = {request.run_key: Ended("r1", succeeded=False, lost=True)}
 
     settle(workspace, runs, NOON + HOUR)
-    (again,) = look(workspace, {}, runs, NOON + HOUR).requests
+    again = look(workspace, {}, runs, NOON + HOUR).requests
 
-    assert (again.job, again.campaigns) == ("nurture", ("a", "c"))
+    assert sorted(key for each in again for key in each.campaigns) == ["a", "c"]
+    assert {each.job for each in again} == {"nurture"}
     assert outcome(workspace, "b") == ("succeeded", "")
+
+
+def test_harvests_that_were_lost_together_are_done_again_apart(workspace: Workspace) -> None:
+    keys = [f"c{number}" for number in range(FEW + 1)]
+    for key in keys:
+        apply(workspace, key, 1, schedule=HOURLY)
+    (shared,) = looked(workspace, NOON + HOUR).requests
+    for stage in SHARED["harvest"]:
+        done(workspace, "c1", stage, NOON + HOUR, "r1")
+    done(workspace, "c2", "raw_leads", NOON + HOUR, "r1")
+    failed(workspace, "c3", "raw_leads", NOON + HOUR, "r1")
+    runs = {shared.run_key: Ended("r1", succeeded=False, lost=True)}
+
+    settle(workspace, runs, NOON + HOUR)
+    again = [
+        request for _ in range(2) for request in look(workspace, {}, runs, NOON + HOUR).requests
+    ]
+
+    assert shared.campaigns == tuple(keys)
+    assert outcome(workspace, "c1") == ("succeeded", "")
+    assert outcome(workspace, "c3") == ("failed", "raw_leads: no key")
+    assert [(each.job, each.campaigns) for each in again] == [
+        ("harvest", (key,)) for key in ("c0", "c2", "c4")
+    ]
+    assert again[0].run_key == "c0:harvest:2026-03-04T13:00Z#1"
+
+
+def test_a_campaign_whose_mail_ends_its_process_keeps_nobody_from_theirs(
+    workspace: Workspace,
+) -> None:
+    """It has the first turn wherever it shares a run."""
+    keys = [f"c{number:02}" for number in range(20)]
+    for key in keys:
+        apply(workspace, key, None, schedule=NURTURE)
+        done(workspace, key, "routed_leads", NOON)
+    requests, served, runs = looked(workspace, NOON + HOUR).requests, list[str](), []
+    for number in range(LOSSES + 1):
+        lost = {r.run_key: "c00" in r.campaigns for r in requests}
+        served += [key for r in requests if not lost[r.run_key] for key in r.campaigns]
+        runs.append(len(requests))
+        ended = {k: Ended(f"r{number}", not is_lost, lost=is_lost) for k, is_lost in lost.items()}
+        settle(workspace, ended, NOON + HOUR)
+        requests = look(workspace, {}, ended, NOON + HOUR).requests
+
+    assert sorted(served) == keys[1:]
+    assert runs[0] == 1
+    assert 1 < runs[1] <= 16
+    assert outcome(workspace, "c00") == ("failed", "run r2 ended before it was done")
 
 
 def test_nurture_ticks_share_one_run_and_start_only_where_mail_is_due(
@@ -201,6 +254,19 @@ def test_a_large_campaign_nurtures_alone_and_the_others_the_quickest_first(
     lost = {request.run_key: Ended("r1", succeeded=False, lost=True) for request in late}
     again = look(workspace, {}, lost, NOON + HOUR + PATIENCE + MINUTE).requests
     assert {request.job for request in again} == {"large_nurture", "nurture"}
+
+
+def test_a_shared_nurture_is_no_longer_than_one_run_may_be(workspace: Workspace) -> None:
+    count = MOST_WORK // LARGE
+    for number in range(count + 1):
+        key = f"c{number}"
+        apply(workspace, key, None, schedule=NURTURE)
+        done(workspace, key, "routed_leads", NOON + MINUTE)
+        done(workspace, key, "nurture_sends", NOON, started_at=NOON - LARGE)
+
+    asked = [looked(workspace, NOON + HOUR).requests for _ in range(2)]
+
+    assert [len(request.campaigns) for requests in asked for request in requests] == [count, 1]
 
 
 def test_however_many_have_no_mail_they_keep_nobody_waiting(workspace: Workspace) -> None:

@@ -1,7 +1,7 @@
 """What follows from a server's refusals, through a real server."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from email import message_from_bytes, policy
@@ -16,15 +16,20 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from aicmo_dagster.domain.links import read_click_token
+from aicmo_dagster.mail.parcels import Book, Parcel
+from aicmo_dagster.mail.replies import Delivery
 from aicmo_dagster.settings import Dkim
 from aicmo_dagster.stages.dispatch import AHEAD
 from aicmo_dagster.stages.nurture import nurture
 from aicmo_dagster.stages.report import Report
 from aicmo_dagster.stages.workspace import Workspace
+from aicmo_dagster.store.database import Database
 from aicmo_dagster.store.frames import replace_frame
 from aicmo_dagster.store.ledger import sends_of_lead, state_counts
 from aicmo_dagster.store.links import newest_links
+from aicmo_dagster.store.outcomes import release
 from aicmo_dagster.store.suppressions import any_suppressed
+from aicmo_dagster.store.workers import this_worker
 from aicmo_dagster_tests.bench.mailing import KEY, enrol_in, free_port
 from aicmo_dagster_tests.samples import NOON, SECRET, campaign_document, lead_id, routed_leads
 from aicmo_dagster_tests.workspaces import apply, open_test_workspace
@@ -123,6 +128,63 @@ def test_a_place_under_the_cap_that_a_refusal_leaves_free_is_taken_by_the_next(m
     assert states(workspace) == {"accepted": 3, "deferred": 2, "planned": 1}
     waiting = {"the sender's cap is reached": 1, "deferred by the mail server": 2}
     assert report.reasons == waiting
+
+
+class Insisting:
+    """Takes every message, and tells again what the ledger could not take."""
+
+    name = "insisting"
+
+    def deliver(self, parcels: Iterable[Parcel], book: Book) -> None:
+        for parcel in parcels:
+            book.write([], [parcel])
+            with pytest.raises(UnicodeEncodeError):
+                book.write([(parcel, Delivery("accepted", "\ud800"))], [])
+            book.write([(parcel, Delivery("accepted", "250 ok"))], [])
+
+    def was_delivered(self, message_id: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def test_an_outcome_that_could_not_be_written_may_be_told_again(make: Make) -> None:
+    workspace, _ = make(2, lambda number: "250 ok")
+    report = nurture(workspace, KEY, lambda: NOON, Insisting())
+    assert report.figures["now_accepted"] == 2
+    assert states(workspace) == {"accepted": 2}
+
+
+class Disturbed:
+    """While it gathers messages, another run of this process gives back what was claimed."""
+
+    name = "disturbed"
+
+    def __init__(self, database: Database) -> None:
+        self.sent: list[str] = []
+        self._database = database
+
+    def deliver(self, parcels: Iterable[Parcel], book: Book) -> None:
+        batch = []
+        for parcel in parcels:
+            if not batch:
+                with self._database.write() as connection:
+                    release(connection, KEY, worker=this_worker())
+            batch.append(parcel)
+        allowed = book.write([], batch)
+        taken = [parcel for parcel in batch if parcel.message_id in allowed]
+        self.sent += [parcel.message_id for parcel in taken]
+        book.write([(parcel, Delivery("accepted", "250 ok")) for parcel in taken], [])
+
+    def was_delivered(self, message_id: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def test_what_is_claimed_again_while_it_waits_leaves_once(make: Make) -> None:
+    workspace, _ = make(AHEAD + 1, lambda number: "250 ok")
+    transport = Disturbed(workspace.database)
+    nurture(workspace, KEY, lambda: NOON, transport)
+    assert len(transport.sent) == len(set(transport.sent)) == AHEAD + 1
 
 
 def test_a_dead_address_is_suppressed_at_the_first_hit(make: Make) -> None:

@@ -6,16 +6,20 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from aicmo_dagster.domain.links import click_token
 from aicmo_dagster.domain.tokens import address_key
 from aicmo_dagster.domain.tracking import Link
+from aicmo_dagster.sources.people import Answered
+from aicmo_dagster.stages.answers import Outcome, keep_outcomes
 from aicmo_dagster.stages.erase import erase
 from aicmo_dagster.stages.graduate import graduate
 from aicmo_dagster.stages.hand_over import deliver_handoffs
 from aicmo_dagster.stages.harvest import harvest
 from aicmo_dagster.stages.judge import judge_engagement
+from aicmo_dagster.stages.listen import handle
 from aicmo_dagster.stages.nurture import nurture
 from aicmo_dagster.stages.qualify import qualify_leads
-from aicmo_dagster.stages.record import replay
+from aicmo_dagster.stages.record import replay, unsubscribe
 from aicmo_dagster.stages.route import route_leads
 from aicmo_dagster.stages.score import score_leads
 from aicmo_dagster.stages.workspace import Workspace
@@ -26,10 +30,12 @@ from aicmo_dagster.store.frames import read_frame
 from aicmo_dagster.store.links import keep_links, newest_links
 from aicmo_dagster.store.overrides import add_override
 from aicmo_dagster.store.provider_answers import Answer, put_answers
+from aicmo_dagster.store.provider_calls import begin_call
 from aicmo_dagster.store.search_pages import FoundPage, put_page
 from aicmo_dagster.store.spool import Record, Writer
 from aicmo_dagster.store.suppressions import suppress, suppressed
 from aicmo_dagster.store.tables import FRAME_TABLES, metadata, person_aliases
+from aicmo_dagster_tests.mail.inbound.letters import letter
 from aicmo_dagster_tests.samples import NOON, SECRET, campaign_document
 from aicmo_dagster_tests.workspaces import apply
 
@@ -162,6 +168,21 @@ def test_what_an_erased_lead_did_meanwhile_does_not_bring_it_back(workspace: Wor
     assert not any(lead_id in text for text in rows(workspace.database)["events"])
 
 
+def test_what_an_erased_lead_writes_or_objects_to_later_is_not_kept(workspace: Workspace) -> None:
+    lead_id = ids(workspace)[0]
+    erase(workspace, ADDRESS, "ida", NOON, who="cli:ida")
+    token = click_token(SECRET, "spring", lead_id, "intro", "a")
+    handle(workspace, letter(f"I am Ann1\n> https://a.example/t/c/{token}"), NOON, "box", "1")
+    spool(workspace, {"lead_id": lead_id, "kind": "unsubscribe", "scope": "everything"})
+    replay(workspace)
+    with workspace.database.write() as connection:
+        unsubscribe(connection, SECRET, "spring", lead_id, scope="campaign", now=NOON)
+
+    everything = repr(rows(workspace.database))
+    assert lead_id not in everything
+    assert "I am Ann1" not in everything
+
+
 def test_a_record_that_is_refused_takes_no_other_with_it(workspace: Workspace) -> None:
     lead_id = ids(workspace)[1]
     spool(
@@ -213,6 +234,25 @@ def test_what_providers_know_the_person_by_is_forgotten(workspace: Workspace) ->
     assert "key-1" not in repr(rows(workspace.database))
 
 
+def test_what_a_provider_answers_after_the_erasure_is_not_kept(workspace: Workspace) -> None:
+    gone, other = ids(workspace)
+    who = {"campaign": "spring", "provider": "apollo", "operation": "match", "key": "a call"}
+    cost = {"credits_at_most": 2.0, "max_credits": 9.0}
+    with workspace.database.write() as connection:
+        call = begin_call(connection, **who, people=["p", "q"], worker="w", now=NOON, **cost)
+    erase(workspace, ADDRESS, "ida", NOON, who="cli:ida")
+
+    found = Answered({"email": "ann@private.example"}, "verified", usable=True)
+    given = {"p": gone, "q": other}
+    outcome = Outcome("spring", "apollo", given, {gone: found, other: found}, 2.0, NOON)
+    with workspace.database.write() as connection:
+        kept = keep_outcomes(connection, workspace, {call: outcome}, NOON)
+
+    assert [answer.lead_id for answer in kept] == [other]
+    assert gone not in repr(rows(workspace.database))
+    assert len(rows(workspace.database)["provider_answers"]) == 1
+
+
 def test_a_lead_that_has_moved_to_another_address_is_found_by_the_old_one(
     workspace: Workspace,
 ) -> None:
@@ -260,6 +300,20 @@ def name_again(workspace: Workspace, key: str, *rows: str) -> list[str]:
     harvest(workspace, key, NOON + timedelta(days=1))
     with workspace.database.read() as connection:
         return sorted(read_frame(connection, "raw_leads", key, ["email"])["email"])
+
+
+def test_the_person_is_erased_wherever_it_is_known_by_another_address(
+    workspace: Workspace,
+) -> None:
+    name_again(workspace, "spring", f"{ADDRESS},Ann,{PAGE}")
+    name_again(workspace, "winter", f"{OTHER_ADDRESS},Ann,{PAGE}")
+    name_again(workspace, "summer", f"{OTHER_ADDRESS},Ann,", "else@company1.example,Eve,")
+
+    assert erase(workspace, ADDRESS, "ida", NOON, who="cli:ida").campaigns == 4
+
+    everything = repr(rows(workspace.database))
+    assert not any(word in everything for word in (ADDRESS, OTHER_ADDRESS, "in/ann1"))
+    assert "else@company1.example" in everything
 
 
 def test_an_erased_person_does_not_come_back_under_a_second_address(workspace: Workspace) -> None:

@@ -15,7 +15,7 @@ from aicmo_dagster.store.frames import replace_frame
 from aicmo_dagster_tests.samples import NOON, campaign, raw_leads
 from aicmo_dagster_tests.workspaces import open_test_workspace
 
-FORMULAS = ["=1+1", "+1", "-1", "@sum", "\t=1", "\r=1"]
+FORMULAS = ["=1+1", "+1", "-1", "@sum", "\t=1", "\r=1", "\n=1", "\uff1d1+1"]
 PLAIN = ["a=1", " =1", "'=1", 'says "hi", twice', "two\nlines\n=1", None]
 TITLES = [*FORMULAS, *PLAIN] * 2
 SCORES = [None if number % 3 else number / 3 for number in range(len(TITLES))]
@@ -49,7 +49,10 @@ def test_json_lines_and_parquet_hold_texts_as_they_are(workspace: Workspace) -> 
     lines = b"".join(exported(workspace, "raw_leads", "spring", "jsonl", rows=5)).splitlines()
     assert [json.loads(line)["title"] for line in lines] == TITLES
 
-    content = b"".join(exported(workspace, "raw_leads", "spring", "parquet", rows=2))
+    parts = list(exported(workspace, "raw_leads", "spring", "parquet", rows=1))
+    content = b"".join(parts)
     file = pyarrow.parquet.ParquetFile(io.BytesIO(content))
     assert file.read()["title"].to_pylist() == TITLES
     assert file.num_row_groups == 3  # what is told of each stays in memory while the file is made
+    assert parts[0] == b"PAR1"
+    assert len(parts) == 5  # that, the row groups, and what is told of them

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from aicmo_dagster.errors import AicmoError
-from aicmo_dagster.settings import Provider
+from aicmo_dagster.settings import Dkim, Provider
 from aicmo_dagster.stages.clock import beat
 from aicmo_dagster.stages.health import LATE, Check, Health, examine
 from aicmo_dagster.stages.webhooks import deliver_webhooks
@@ -62,6 +63,23 @@ def test_a_daemon_that_has_stopped_or_never_ran_fails(workspace: Workspace) -> N
     beat(workspace, NOON - LATE - timedelta(seconds=1))
     assert check(workspace, "scheduler").state == "fail"
     assert health(workspace).state == "fail"
+
+
+def test_settings_that_do_not_go_together_are_told_of(workspace: Workspace) -> None:
+    def told(**changes: Any) -> Check:
+        changed = replace(workspace, settings=replace(workspace.settings, **changes))
+        return check(changed, "settings")
+
+    smtp, here = "smtp://127.0.0.1", "https://127.0.0.1:8000"
+    assert told().state == told(public_url="http://127.0.0.1:8000").state == "pass"
+    assert told(smtp_url=smtp, public_url="https://mail.acme.example").state == "pass"
+    for url in ("http://mail.acme.example", here):
+        assert "AICMO_PUBLIC_URL" in told(smtp_url=smtp, public_url=url).detail
+    unsigned = told(dkim=Dkim("acme.example", "s1", Path("/nowhere/key.pem")))
+    assert (unsigned.state, "AICMO_DKIM_KEY_FILE" in unsigned.detail) == ("warn", True)
+    short = told(configured_webhook_secret="whsec_c2hvcnQ=")
+    assert "AICMO_WEBHOOK_SECRET" in short.detail
+    assert "c2hvcnQ" not in short.detail
 
 
 def test_a_web_server_that_does_not_answer_is_told_of(workspace: Workspace) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,19 +24,11 @@ from aicmo_dagster.store.campaigns import archive_campaign
 from aicmo_dagster.store.results import record_failure, record_success
 from aicmo_dagster_tests.handoff.receiver import Receiver, receiving
 from aicmo_dagster_tests.samples import NOON
-from aicmo_dagster_tests.workspaces import apply, open_test_workspace
+from aicmo_dagster_tests.workspaces import apply
 
 HOUR = timedelta(hours=1)
 FROM_ONE = {"harvest": "0 13-23 * * *"}
 STAGES = ("raw_leads", "scored_leads", "qualified_leads", "routed_leads")
-
-
-@pytest.fixture
-def embedded(tmp_path: Path, new_sqlite: Any) -> Iterator[Workspace]:
-    """A workspace on SQLite alone, for what does not depend on the engine."""
-    opened = open_test_workspace(tmp_path, new_sqlite())
-    yield opened
-    opened.database.close()
 
 
 def done(workspace: Workspace, stage: str, at: datetime, **figures: float) -> None:

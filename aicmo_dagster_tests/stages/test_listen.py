@@ -432,6 +432,22 @@ def test_broken_mail_holds_up_nothing(workspace: Workspace) -> None:
     assert kinds(workspace) == ["reply"]
 
 
+@pytest.mark.parametrize(
+    "sender", ["=?utf-8?B?YQBiQGNvLmV4YW1wbGU=?=", "=?utf-7?Q?a+2AA-b@co.example?="]
+)
+def test_characters_that_no_database_holds_hold_up_nothing(
+    workspace: Workspace, sender: str
+) -> None:
+    """NUL, and half a surrogate pair, which UTF-7 can carry."""
+    said = letter("Half of it +2AA- and nothing", In_Reply_To=sent_id(workspace))
+    utf_7 = said.replace(b'charset="utf-8"', b'charset="utf-7"')
+    heard(workspace, f"From: {sender}\r\n\r\nHello".encode(), utf_7)
+
+    assert utf_7 != said
+    assert kinds(workspace) == ["reply"]
+    assert detail(workspace)["text"] == "Half of it \ufffd and nothing"
+
+
 def test_without_a_mailbox_it_says_what_to_set(workspace: Workspace) -> None:
     unset = Workspace(replace(workspace.settings, inbound_url=None), workspace.database)
     with pytest.raises(AicmoError, match="AICMO_INBOUND_URL"):

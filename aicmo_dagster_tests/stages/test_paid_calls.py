@@ -20,7 +20,8 @@ from aicmo_dagster.sources.passages import Passage
 from aicmo_dagster.sources.people import Asked
 from aicmo_dagster.stages.enrich import Enrichment
 from aicmo_dagster.stages.harvest import harvest
-from aicmo_dagster.stages.paid_calls import PaidCalls, Payer
+from aicmo_dagster.stages.paid_calls import PaidCalls
+from aicmo_dagster.stages.payer import Payer
 from aicmo_dagster.stages.providers import Time, open_providers
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.tables import rate_windows
@@ -29,6 +30,7 @@ from aicmo_dagster_tests.providers.server import StandIn
 from aicmo_dagster_tests.providers.wire import Fault
 from aicmo_dagster_tests.samples import NOON
 from aicmo_dagster_tests.stages.harvesting import (
+    AT_ONCE,
     BOTH,
     Harvest,
     addresses,
@@ -106,7 +108,7 @@ def test_nothing_leaves_nor_waits_once_the_disk_takes_no_more_notes(
                 os.dup2(full.fileno(), payer.departures._file)
         passage.leave()
         sent.append(asked)
-        passage.land(refused=False)
+        passage.land(setback=False)
 
     with open_providers(harvest_workspace, time) as providers:
         payer = Payer(providers, "spring", Enrich(waterfall=["apollo"], max_credits=30), NOON)
@@ -207,6 +209,22 @@ def test_17_a_gateway_that_answers_a_paid_call_leaves_it_in_doubt_and_others_go_
     assert states.count("unknown") == 1
     assert states.count("done") == 29
     assert any("1 calls about 10 leads" in note for note in report.notes)
+
+
+@many
+def test_20_a_provider_that_breaks_every_connection_is_not_asked_until_all_is_in_doubt(
+    harvest_workspace: Workspace, providers: StandIn, run: Harvest
+) -> None:
+    """What stands ready is kept back, and after a few in a row a later run asks the others."""
+    providers.faults.set(Fault(MATCH, reset=True))
+    many_leads(harvest_workspace, waterfall=["apollo"])
+    report = run()
+    assert 5 < call_states(harvest_workspace).count("unknown") <= 5 + AT_ONCE
+    assert len([each for each in providers.requests if MATCH in each.path]) <= 5 + AT_ONCE
+    assert any(note.startswith("apollo: ") for note in report.notes)
+    providers.faults.set()
+    run()
+    assert call_states(harvest_workspace).count("done") >= 30 - 5 - AT_ONCE
 
 
 @many

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from aicmo_dagster.domain.campaigns import WEEKDAYS, Campaign
 from aicmo_dagster.domain.tokens import address_key
 from aicmo_dagster.stages.planning import plan_due
-from aicmo_dagster.store import ledger, outcomes
+from aicmo_dagster.store import claiming, outcomes
 from aicmo_dagster.store.campaigns import apply_campaign, load_campaign
 from aicmo_dagster.store.database import Database, open_database
 from aicmo_dagster.store.frames import replace_frame
@@ -71,7 +71,7 @@ class World:
         """One pass; each claimed mail is accepted, put off, or its claim given back."""
         with self.database.write() as connection:
             plan_due(connection, load_campaign(connection, "spring"), SECRET, now)
-            claimed = ledger.claim(
+            claimed = claiming.claim(
                 connection, self.document, worker="w", secret_key=SECRET, now=now, limit=5
             )
         for send in claimed.sends:

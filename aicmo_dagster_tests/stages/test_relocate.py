@@ -6,6 +6,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -151,6 +152,9 @@ def test_nothing_is_sent_from_a_database_that_was_moved(
     enrol_in(before.database, tmp_path, LEADS)
     nurture(before, KEY, lambda: NOON)
     after = workspace_at(tmp_path, database_url, None)
+    with_another_key = replace(after.settings, configured_secret_key="another")
+    with pytest.raises(AicmoError, match=r"another secret key .*Set AICMO_SECRET_KEY"):
+        move_from(replace(after, settings=with_another_key), before.settings.database_url, LATER)
     moved = move_from(after, before.settings.database_url, LATER)
     assert moved.campaigns == [KEY]
     assert moved.tables["nurture_sends"] == LEADS

@@ -1,8 +1,9 @@
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -25,9 +26,10 @@ from aicmo_dagster.store.database import (
     insert_new,
     insert_once,
     open_database,
+    open_or_await,
     staged,
 )
-from aicmo_dagster.store.engines import is_its_own, make_engine
+from aicmo_dagster.store.engines import StatementEnded, is_its_own, make_engine
 from aicmo_dagster.store.tables import campaigns, lead_aliases, nurture_sends, overrides, rejects
 from aicmo_dagster_tests.store.rows import NOW, TEXT, lead, texts
 
@@ -471,6 +473,55 @@ def _empty(engine: str, postgresql_server: str, folder: Path) -> str:
     return postgresql_server.replace("/postgres?", "/empty?")
 
 
+@contextmanager
+def _away(url: str, server: str) -> Iterator[None]:
+    """The database is not where its URL says."""
+    name = str(sa.make_url(url).database)
+    if url.startswith("sqlite"):
+        path, aside = Path(name), Path(f"{name}.aside")
+        path.rename(aside)
+        path.mkdir()
+        yield
+        path.rmdir()
+        aside.rename(path)
+        return
+    with closing(psycopg2.connect(server)) as connection:
+        connection.autocommit = True
+        connection.cursor().execute(f"ALTER DATABASE {name} RENAME TO aside")
+        yield
+        connection.cursor().execute(f"ALTER DATABASE aside RENAME TO {name}")
+
+
+def test_a_database_that_is_away_at_the_start_is_used_once_it_is_back(
+    database_url: str, postgresql_server: str
+) -> None:
+    with _away(database_url, postgresql_server):
+        database = open_or_await(database_url)
+        for _ in range(2):
+            with pytest.raises(Transient, match="cannot be used"):
+                stored(database)
+    assert stored(database) == []
+    database.close()
+
+
+def test_what_was_away_at_the_start_is_made_or_refused_as_any_other(tmp_path: Path) -> None:
+    path = tmp_path / "aicmo.db"
+    path.mkdir()
+    database = open_or_await(f"sqlite:///{path}")
+    path.rmdir()
+    with closing(sqlite3.connect(path)) as raw:
+        raw.execute("CREATE TABLE alembic_version AS SELECT '9999' AS version_num")
+        raw.commit()
+    with pytest.raises(Transient, match="newer version of AICMO"):
+        stored(database)
+    with pytest.raises(AicmoError, match="newer version of AICMO"):
+        open_or_await(f"sqlite:///{path}")
+    database.close()
+    path.unlink()
+    assert stored(database) == []
+    database.close()
+
+
 @pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
 def test_who_opens_an_empty_database_waits_while_another_makes_its_tables(
     engine: str, postgresql_server: str, tmp_path: Path
@@ -518,11 +569,30 @@ def test_a_migration_that_breaks_off_leaves_no_table_behind(tmp_path: Path) -> N
     raw.close()
 
 
+def _sleep(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("SET LOCAL statement_timeout = 10")  # a whole second is long here
+    connection.execute(sa.select(sa.func.pg_sleep(9)))
+
+
 def test_postgresql_ends_a_statement_that_takes_too_long(new_postgresql: Callable[[], str]) -> None:
     database = open_database(new_postgresql(), DatabaseLimits(statement_seconds=1))
     with database.read() as connection:
         assert connection.scalar(sa.text("SHOW statement_timeout")) == "1s"
         assert connection.scalar(sa.text("SHOW idle_in_transaction_session_timeout")) == "1s"
+    long = r"longer than 1000 ms: .*pg_stat_activity.* AICMO_DATABASE_TIMEOUT"
+    with pytest.raises(StatementEnded, match=long), database.write() as connection:
+        _sleep(connection)
+    database.close()
+
+
+def test_a_statement_that_somebody_cancels_is_told_as_such(
+    new_postgresql: Callable[[], str],
+) -> None:
+    database = open_database(new_postgresql())
+    mine = sa.func.pg_backend_pid()
+    cancelled = "ended a statement that somebody cancelled"
+    with pytest.raises(StatementEnded, match=cancelled), database.write() as connection:
+        connection.execute(sa.select(sa.func.pg_cancel_backend(mine), sa.func.pg_sleep(9)))
     database.close()
 
 

@@ -1,3 +1,4 @@
+import sqlite3
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -11,13 +12,14 @@ import sqlalchemy as sa
 from aicmo_dagster.domain.campaigns import Campaign
 from aicmo_dagster.domain.schemas import typed
 from aicmo_dagster.domain.tokens import address_key, domain_key
-from aicmo_dagster.store import agenda, ledger, outcomes
+from aicmo_dagster.errors import Transient
+from aicmo_dagster.store import agenda, claiming, ledger, outcomes
 from aicmo_dagster.store.campaigns import apply_campaign
-from aicmo_dagster.store.database import Database
+from aicmo_dagster.store.database import Database, open_database
 from aicmo_dagster.store.frames import replace_frame
 from aicmo_dagster.store.overrides import add_override
 from aicmo_dagster.store.suppressions import suppress
-from aicmo_dagster.store.tables import events, handoffs, nurture_sends
+from aicmo_dagster.store.tables import events, handoffs, nurture_sends, overrides
 from aicmo_dagster_tests.samples import NOON, SECRET, campaign, lead_id, raw_leads
 
 WORKER = "here:1:1.00"
@@ -53,9 +55,9 @@ class Ledger:
         sender = self.campaign.nurture.sender.address
         return ledger.plan_sends(connection, self.key, self.frame, sender=sender)
 
-    def claim(self, worker: str = WORKER, now: Any = NOON, limit: int = 100) -> ledger.Claim:
+    def claim(self, worker: str = WORKER, now: Any = NOON, limit: int = 100) -> claiming.Claim:
         with self.database.write(durable=True) as connection:
-            return ledger.claim(
+            return claiming.claim(
                 connection,
                 self.campaign,
                 worker=worker,
@@ -137,6 +139,60 @@ def test_only_the_worker_that_claimed_a_send_may_attempt_it(make: Callable[..., 
     assert not sends.attempt(send, WORKER)
 
 
+@pytest.mark.parametrize("objection", ["event", "suppression"])
+def test_an_objection_after_the_claim_is_heeded_before_the_message_leaves(
+    make: Callable[..., Ledger], objection: str
+) -> None:
+    sends = make(2)
+    first, second = sends.claim().sends
+    if objection == "event":
+        row = {"kind": "unsubscribe", "happened_at": NOON, "key": "1", "detail": "{}"}
+        told = row | {"campaign": sends.key, "lead_id": first.lead_id}
+        sends.write(lambda connection, _: connection.execute(sa.insert(events).values(told)))
+    else:
+        hashed = address_key(SECRET, first.email)
+        sends.write(lambda c, _: suppress(c, "address", hashed, "asked", "me", NOON))
+    assert not sends.attempt(first)
+    assert sends.attempt(second)
+    sends.write(outcomes.release, worker=WORKER)
+    assert not sends.claim().sends
+    assert sends.row(1)["state"] == "cancelled"
+
+
+def test_a_full_disk_may_pass_also_where_outcomes_are_written(
+    new_sqlite: Callable[[], str],
+) -> None:
+    database = open_database(new_sqlite())
+    sends = Ledger(database, campaign("spring"), 1)
+    (send,) = sends.claim().sends
+    assert sends.attempt(send)
+    given = [outcomes.Outcome(send, "accepted", "a reply " * 100_000)]
+    with database.write() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count = 1")  # as many as there are
+    with pytest.raises(Transient, match="the disk is full"):
+        sends.write(outcomes.record_outcomes, given, worker=WORKER, now=NOON)
+    database.close()
+
+
+def test_waiting_too_long_may_pass_also_where_attempts_begin(
+    new_postgresql: Callable[[], str],
+) -> None:
+    database = open_database(new_postgresql())
+    sends = Ledger(database, campaign("spring"), 1)
+    claimed = sends.claim().sends
+
+    def attempt(connection: sa.Connection, key: str) -> None:
+        connection.exec_driver_sql("SET LOCAL lock_timeout = 1")
+        told = {"worker": WORKER, "transport": "outbox"}
+        outcomes.begin_attempts(connection, key, claimed, **told, dated=NOON, now=NOON)
+
+    with database.write() as other:
+        ledger.advance(other, "spring", [{"at_lead": lead_id(1), "at_step": "intro"}])
+        with pytest.raises(Transient):
+            sends.write(attempt)
+    database.close()
+
+
 def test_an_accepted_send_is_final(make: Callable[..., Ledger]) -> None:
     sends = make(1)
     sends.send(sends.claim().sends[0])
@@ -177,7 +233,7 @@ def test_a_suppressed_lead_is_cancelled_within_the_claim(
     assert (sends.row()["state"], sends.row()["reason"]) == ("cancelled", "suppressed")
 
 
-@pytest.mark.parametrize(("kind", "reason"), ledger.STOPPING_EVENTS.items())
+@pytest.mark.parametrize(("kind", "reason"), claiming.STOPPING_EVENTS.items())
 def test_a_lead_that_answered_is_not_written_to(
     make: Callable[..., Ledger], kind: str, reason: str
 ) -> None:
@@ -194,6 +250,20 @@ def test_a_lead_handed_to_sales_is_not_written_to(make: Callable[..., Ledger]) -
     row = {"lead_id": lead_id(1), **values}
     sends.write(lambda c, key: c.execute(sa.insert(handoffs).values(campaign=key, **row)))
     assert sends.claim().passed_over == {"handed to sales": 1}
+
+
+def test_any_number_of_leads_may_be_paused(new_sqlite: Callable[[], str]) -> None:
+    """However few values this SQLite takes in a statement; others take 32,766."""
+    database = open_database(new_sqlite())
+    sends = Ledger(database, campaign("spring"), 101)
+    row = {"campaign": "spring", "action": "pause", "reason": "a holiday", "decided_by": "me"}
+    rows = [row | {"decided_at": NOON, "lead_id": lead_id(n)} for n in range(1, 101)]
+    with database.write() as connection:
+        connection.execute(sa.insert(overrides), rows)
+        driver = connection.connection.driver_connection
+        driver.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 100)
+    assert [send.lead_id for send in sends.claim().sends] == [lead_id(101)]
+    database.close()
 
 
 def test_a_paused_lead_waits_and_a_rejected_one_is_cancelled(make: Callable[..., Ledger]) -> None:
@@ -389,7 +459,7 @@ def test_what_is_refused_too_often_waits_until_it_may_be_tried_again(
     sends = make(2)
     until = NOON + HOUR / 4
     with sends.database.write(durable=True) as connection:
-        claimed = ledger.claim(
+        claimed = claiming.claim(
             connection,
             sends.campaign,
             worker=WORKER,

@@ -7,6 +7,7 @@ from itertools import combinations
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from aicmo_dagster.domain.tokens import address_key, domain_key, person_key
 from aicmo_dagster.store.database import Database
@@ -60,6 +61,15 @@ def test_an_answer_comes_back_as_it_was_put(database: Database) -> None:
 
     assert fresh(database, "p1") == {"p1": told}
     assert of_lead(database) == [told]
+
+
+def test_an_answer_that_the_table_does_not_allow_is_refused_as_on_any_other_way(
+    database: Database,
+) -> None:
+    with pytest.raises(sa.exc.IntegrityError, match="status") as refused:
+        put(database, answer(1), answer(2, status=None))
+    assert WORD not in str(refused.value)
+    assert fresh(database, "p1") == {}
 
 
 def test_an_answer_serves_every_campaign(database: Database) -> None:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.store import migrations, transfer
 from aicmo_dagster.store.database import Database, fetch_frame, open_database
-from aicmo_dagster.store.tables import UtcInstant, metadata, rejects
+from aicmo_dagster.store.tables import UtcInstant, metadata, rejects, uploads
 
 ROWS = 7
 AWKWARD = ("", "plain", 'a "quote", a comma', "two\nlines\r\nand a \\N", "Ærø 🛰", " ", "nan")
@@ -75,6 +75,18 @@ def test_numbers_go_on_after_those_that_were_moved(lived_in: Database, database:
     row = {c.name: value(c, 1) for c in rejects.columns if c.name != "id"}
     with database.write() as connection:
         number = connection.execute(sa.insert(rejects).returning(rejects.c.id), row).scalar()
+    assert number == ROWS + 1
+
+
+def test_the_number_of_a_removed_import_is_not_given_again_after_a_move(
+    lived_in: Database, database: Database
+) -> None:
+    with lived_in.write() as connection:
+        connection.execute(sa.delete(uploads).where(uploads.c.id == ROWS))
+    transfer.transfer(lived_in, database)
+    row = {c.name: value(c, 1) for c in uploads.columns if c.name != "id"}
+    with database.write() as connection:
+        number = connection.execute(sa.insert(uploads).returning(uploads.c.id), row).scalar()
     assert number == ROWS + 1
 
 

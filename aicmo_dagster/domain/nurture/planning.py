@@ -1,7 +1,7 @@
 """The next step of every lead handed in, and the instant it is due.
 
 Pure: history and clock are arguments, and so is the choice of leads, which is what makes a tick
-cheap. Not here: claiming and sending (`store.ledger`, `mail`), who is looked at
+cheap. Not here: claiming and sending (`store.claiming`, `mail`), who is looked at
 (`store.agenda`).
 """
 

@@ -52,7 +52,7 @@ def features(
         name: values if isinstance(values, np.ndarray) else pd.arrays.ArrowExtensionArray(values)
         for name, values in columns.items()
     }
-    return pd.DataFrame(shown, index=leads.index)
+    return pd.DataFrame(shown, index=leads.index, copy=False)
 
 
 def measured(leads: pd.DataFrame, scoring: Scoring, now: Now, name: str) -> Numbers:

@@ -115,11 +115,18 @@ def _as_string(content: object, charset: str | None) -> str:
     if isinstance(content, bytes):
         name = (charset or "utf-8").strip("\"' ").lower()
         try:
-            return content.decode(_NAME_OF.get(name, name), "replace")
+            return _storable(content.decode(_NAME_OF.get(name, name), "replace"))
         except (LookupError, ValueError):
-            return content.decode("latin-1")
+            return _storable(content.decode("latin-1"))
     text = content if isinstance(content, str) else ""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return _storable(text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+
+
+def _storable(text: str) -> str:
+    """`text` with a mark for what no database takes: NUL, and half a pair, which UTF-7 can hold."""
+    if not text.isascii():
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text.replace("\0", "\ufffd")
 
 
 def _walk(message: Message) -> Iterator[Message]:
