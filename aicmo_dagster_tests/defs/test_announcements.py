@@ -1,11 +1,8 @@
 """Runs that end are noticed by the sensor, from when somebody asks, each once."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import pytest
 
 from aicmo_dagster.definitions import defs
 from aicmo_dagster.defs.announcements import ended_runs_sensor
@@ -16,14 +13,6 @@ from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store import webhooks
 from aicmo_dagster.store.webhooks import ACTIVE, EVENTS, Webhook
 from aicmo_dagster_tests.samples import NOON
-from aicmo_dagster_tests.workspaces import open_test_workspace
-
-
-@pytest.fixture
-def workspace(tmp_path: Path, database_url: str) -> Iterator[Workspace]:
-    opened = open_test_workspace(tmp_path, database_url)
-    yield opened
-    opened.database.close()
 
 
 def told(workspace: Workspace) -> list[tuple[str, str | None]]:

@@ -1,11 +1,8 @@
 """The assets as Dagster runs them, on one campaign and on many in a run."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import pytest
 
 from aicmo_dagster.definitions import defs
 from aicmo_dagster.defs.assets import ASSETS
@@ -19,22 +16,9 @@ from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.frames import count_rows
 from aicmo_dagster.store.ledger import state_counts
 from aicmo_dagster_tests.samples import NOON
-from aicmo_dagster_tests.workspaces import apply, open_test_workspace
+from aicmo_dagster_tests.workspaces import apply
 
 OTHERS = ("score_model", "engagement", "sales_handoffs", "campaign_report")
-
-
-@pytest.fixture
-def workspace(tmp_path: Path, database_url: str) -> Iterator[Workspace]:
-    opened = open_test_workspace(tmp_path, database_url)
-    yield opened
-    opened.database.close()
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as ephemeral:
-        yield ephemeral
 
 
 def run(

@@ -32,12 +32,6 @@ def workspace(tmp_path: Path, new_sqlite: Callable[[], str]) -> Iterator[Workspa
     opened.database.close()
 
 
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as ephemeral:
-        yield ephemeral
-
-
 def trained(
     workspace: Workspace, instance: dg.DagsterInstance, *keys: str
 ) -> dg.ExecuteInProcessResult:

@@ -1,9 +1,7 @@
 """The clock as Dagster's daemon asks it, and the run that many nurtures share."""
 
 import os
-from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -27,22 +25,9 @@ from aicmo_dagster.store.results import record_success, states_of
 from aicmo_dagster.store.ticks import past_ticks
 from aicmo_dagster.store.workers import this_worker
 from aicmo_dagster_tests.samples import NOON
-from aicmo_dagster_tests.workspaces import apply, open_test_workspace
+from aicmo_dagster_tests.workspaces import apply
 
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture
-def workspace(tmp_path: Path, database_url: str) -> Iterator[Workspace]:
-    opened = open_test_workspace(tmp_path, database_url)
-    yield opened
-    opened.database.close()
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as ephemeral:
-        yield ephemeral
 
 
 def evaluate(workspace: Workspace, instance: dg.DagsterInstance, at: datetime) -> dg.SensorResult:

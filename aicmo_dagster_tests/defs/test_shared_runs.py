@@ -1,11 +1,8 @@
 """Runs that many campaigns share: each has its turn, its claims and its own failure."""
 
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import dagster as dg
-import pytest
 
 from aicmo_dagster.defs.checks import CLAIMS
 from aicmo_dagster.defs.in_turn import RETRIES_TAG, RUN_KEY
@@ -23,22 +20,9 @@ from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.results import states_of
 from aicmo_dagster.store.ticks import open_ticks
 from aicmo_dagster_tests.samples import NOON
-from aicmo_dagster_tests.workspaces import apply, open_test_workspace
+from aicmo_dagster_tests.workspaces import apply
 
 LEADS = ("raw_leads", "scored_leads", "qualified_leads", "routed_leads")
-
-
-@pytest.fixture
-def workspace(tmp_path: Path, database_url: str) -> Iterator[Workspace]:
-    opened = open_test_workspace(tmp_path, database_url)
-    yield opened
-    opened.database.close()
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as ephemeral:
-        yield ephemeral
 
 
 def harvested(

@@ -129,4 +129,4 @@ def test_drafts_of_processes_that_ended_are_removed_and_young_ones_stay(tmp_path
 
 def test_a_draft_that_gets_its_name_meanwhile_is_no_fault_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / ".draft-gone").symlink_to(tmp_path / "named by now")
-    Outbox(tmp_path)
+    assert Outbox(tmp_path).was_delivered("<a@acme.example>") is False
