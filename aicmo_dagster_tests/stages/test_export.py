@@ -56,3 +56,19 @@ def test_json_lines_and_parquet_hold_texts_as_they_are(workspace: Workspace) -> 
     assert file.num_row_groups == 3  # what is told of each stays in memory while the file is made
     assert parts[0] == b"PAR1"
     assert len(parts) == 5  # that, the row groups, and what is told of them
+
+
+def test_parts_that_use_up_all_rows_are_followed_by_no_empty_one(workspace: Workspace) -> None:
+    half = len(TITLES) // 2
+    assert len(list(exported(workspace, "raw_leads", "spring", "csv", rows=half))) == 2
+
+
+def test_a_stage_without_rows_is_a_header_or_nothing(workspace: Workspace) -> None:
+    text, lines, content = (
+        b"".join(exported(workspace, "scored_leads", "spring", kind))
+        for kind in ("csv", "jsonl", "parquet")
+    )
+    file = pyarrow.parquet.ParquetFile(io.BytesIO(content))
+    assert text.decode().splitlines() == [",".join(file.schema_arrow.names)]
+    assert lines == b""
+    assert file.metadata.num_rows == 0
