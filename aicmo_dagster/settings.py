@@ -255,6 +255,16 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     )
 
 
+def has_mailbox(environment: Mapping[str, str] | None = None) -> bool:
+    """Whether `load_settings` would find where replies arrive; says nothing of what is wrong."""
+    if environment is None:
+        try:
+            environment = {**_from_file(), **os.environ}
+        except BadInput:
+            return False
+    return any(environment.get(f"AICMO_INBOUND_URL{suffix}") for suffix in ("", "_FILE"))
+
+
 def _secrets_from_files(environment: Mapping[str, str]) -> dict[str, str]:
     """The secrets whose files are named, as Docker and Kubernetes mount them.
 

@@ -1,7 +1,8 @@
 """Databases for tests: real SQLite and a real PostgreSQL, fresh for every test and migrated once.
 
-Also what makes the whole suite take less time: the order of the tests, and Dagster's own SQLite
-files read without making an engine for every statement. Not here: frames and campaigns.
+Also what makes the whole suite take less time: the order of the tests, statements compiled once for
+all databases, and Dagster's own SQLite files read without making an engine for every statement. Not
+here: frames and campaigns.
 """
 
 import gc
@@ -22,13 +23,18 @@ from alembic.script import ScriptDirectory
 from dagster._core.storage.event_log.sqlite import sqlite_event_log
 from dagster._core.storage.runs.sqlite import sqlite_run_storage
 from dagster._core.storage.schedules.sqlite import sqlite_schedule_storage
-from dagster._core.storage.sql import ALEMBIC_SCRIPTS_LOCATION
 from hypothesis import settings
+from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+from sqlalchemy.util import LRUCache
 
 from aicmo_dagster.store.database import Database, open_database
 
 NewDatabase = Callable[..., str]
 """Makes the URL of a fresh, migrated database, or of a copy of the one whose URL is given."""
+
+
+gc.disable()  # until all is imported and collected; a quarter of that would go into finding nothing
 
 
 def pytest_configure() -> None:
@@ -68,6 +74,7 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -75,7 +82,7 @@ def dagster_keeps_its_engines() -> Iterator[None]:
     """Dagster makes an engine, whose caches are empty, for every statement over its SQLite files.
 
     That is two fifths of what a run costs in a test. Here a file keeps its engine, which still
-    opens a connection each time, and Dagster's list of its migrations is read once.
+    opens a connection each time, and a list of migrations, Dagster's or ours, is read once.
     """
     made: dict[str, sa.Engine] = {}
     read: dict[str, ScriptDirectory] = {}
@@ -86,14 +93,38 @@ def dagster_keeps_its_engines() -> Iterator[None]:
 
     def scripts(config: Config) -> ScriptDirectory:
         location = config.get_main_option("script_location") or ""
-        if location != ALEMBIC_SCRIPTS_LOCATION:
-            return from_config(config)
         return read.get(location) or read.setdefault(location, from_config(config))
 
     with pytest.MonkeyPatch.context() as patch:
         for module in (sqlite_event_log, sqlite_run_storage, sqlite_schedule_storage):
             patch.setattr(module, "create_engine", engine)
         patch.setattr(ScriptDirectory, "from_config", scripts)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def statements_are_compiled_once() -> Iterator[None]:
+    """A statement is compiled once for all databases of a kind, and not once for each test's own.
+
+    That was a tenth of what most tests over a database cost. Engines of one driver, whose servers
+    are of one version here, share what they keep, which SQLAlchemy finds by dialect and statement.
+    """
+    kept: dict[type, LRUCache] = {}
+    make = sa.create_engine
+
+    def engine(*given: Any, **options: Any) -> sa.Engine:
+        made = make(*given, **options)
+        made._compiled_cache = kept.setdefault(type(made.dialect), LRUCache(2_000))
+        return made
+
+    def same(self: sa.Dialect, other: object) -> bool:
+        return type(self) is type(other)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sa, "create_engine", engine)
+        for dialect in (PGDialect_psycopg2, SQLiteDialect_pysqlite):
+            patch.setattr(dialect, "__eq__", same)
+            patch.setattr(dialect, "__hash__", lambda self: hash(type(self)))
         yield
 
 

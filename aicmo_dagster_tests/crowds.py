@@ -8,7 +8,7 @@ import pandas as pd
 import sqlalchemy as sa
 
 from aicmo_dagster.domain.schemas import typed
-from aicmo_dagster.stages.route import route_leads
+from aicmo_dagster.stages.deciding.route import route_leads
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.campaigns import apply_campaign
 from aicmo_dagster.store.frames import replace_frame

@@ -21,6 +21,7 @@ from ruamel.yaml import YAML
 
 from aicmo_dagster.api.metrics import Gauges
 from aicmo_dagster.cli.main import aicmo
+from aicmo_dagster.defs.pooled_storage import PooledPostgresStorage
 from aicmo_dagster.settings import CODE_LOCATION, Settings
 from aicmo_dagster.store.database import open_database
 from aicmo_dagster.store.engines import make_engine
@@ -115,7 +116,12 @@ def test_a_command_that_there_is_not_is_noticed() -> None:
 @pytest.mark.parametrize("name", ["dagster.yaml", "celery.yaml"])
 def test_dagster_takes_its_configuration(name: str) -> None:
     found, _ = dagster_instance_config(str(DEPLOY), config_filename=name)
-    assert found["storage"] == {"postgres": {"postgres_url": {"env": "AICMO_DAGSTER_DATABASE_URL"}}}
+    storage = found["storage"]["custom"]
+    assert storage["config"] == {"postgres_url": {"env": "AICMO_DAGSTER_DATABASE_URL"}}
+    assert (storage["module"], storage["class"]) == (
+        PooledPostgresStorage.__module__,
+        PooledPostgresStorage.__name__,
+    )
 
 
 def test_celery_changes_the_launcher_and_how_long_a_run_may_wait_for_it() -> None:

@@ -17,13 +17,13 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from standardwebhooks.webhooks import Webhook as Verifier
 
-from aicmo_dagster.stages.engage import engage
-from aicmo_dagster.stages.harvest import harvest
-from aicmo_dagster.stages.listen import listen
-from aicmo_dagster.stages.nurture import nurture
-from aicmo_dagster.stages.qualify import qualify_leads
-from aicmo_dagster.stages.route import route_leads
-from aicmo_dagster.stages.score import score_leads
+from aicmo_dagster.stages.deciding.qualify import qualify_leads
+from aicmo_dagster.stages.deciding.route import route_leads
+from aicmo_dagster.stages.deciding.score import score_leads
+from aicmo_dagster.stages.engaging.engage import engage
+from aicmo_dagster.stages.engaging.listen import listen
+from aicmo_dagster.stages.harvesting.harvest import harvest
+from aicmo_dagster.stages.nurturing.nurture import nurture
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.frames import read_frame
 from aicmo_dagster.store.handoffs import list_handoffs

@@ -34,6 +34,8 @@ RANKS = {
     "cli": 6,
 }
 ROOMS = ", ".join(filter(None, RANKS))
+STAGES = ("harvesting", "deciding", "nurturing", "operating", "engaging", "leads")
+"""The rooms of `stages`: each imports from those before it, and from what lies beside them."""
 KNOWS_DAGSTER = (f"{PACKAGE}.defs", f"{PACKAGE}.definitions", f"{PACKAGE}.api.runs")
 VAGUE = {"utils", "util", "helpers", "helper", "common", "base", "misc"}
 OUTSIDE_WORLD = {
@@ -128,6 +130,14 @@ def _rank_faults(module: str, target: str) -> Iterator[str]:
     elif own != other and RANKS[other] >= RANKS[own]:
         direction = "sideways" if RANKS[other] == RANKS[own] else "back"
         yield f"imports {other} from {own}: {direction}"
+    elif own == other == "stages" and _stage(target) > _stage(module):
+        yield f"imports {target}: back, from a room of stages that comes before it"
+
+
+def _stage(module: str) -> int:
+    """The rank of a module of ours among the rooms of `stages`."""
+    room = (*module.split("."), "", "")[2]
+    return STAGES.index(room) + 1 if room in STAGES else 0
 
 
 def _impurities(tree: ast.AST) -> Iterator[tuple[int, str]]:
@@ -225,6 +235,16 @@ PLANTED = {
     "errors to settings": ("errors", "from aicmo_dagster.settings import Settings", "back"),
     "store to mail": ("store.ledger", "from aicmo_dagster.mail import delivery", "sideways"),
     "store to stages": ("store.ledger", "from aicmo_dagster.stages import route", "back"),
+    "a stage to a later one": (
+        "stages.deciding.route",
+        "from aicmo_dagster.stages.nurturing import planning",
+        "back",
+    ),
+    "beside the stages": (
+        "stages.report",
+        "from aicmo_dagster.stages.harvesting.search import search",
+        "back",
+    ),
     "stages to defs": ("stages.route", "from aicmo_dagster.defs import assets", "back"),
     "mail to defs": ("mail.delivery", "from aicmo_dagster.defs.jobs import nurture_job", "back"),
     "api to defs": ("api.leads", "import aicmo_dagster.defs.jobs as jobs", "sideways"),

@@ -5,12 +5,25 @@ from pathlib import Path
 import pytest
 
 from aicmo_dagster.errors import AicmoError, BadInput
-from aicmo_dagster.settings import SECRETS, Dkim, Settings, host_name, load_settings
+from aicmo_dagster.settings import (
+    SECRETS,
+    Dkim,
+    Settings,
+    has_mailbox,
+    host_name,
+    load_settings,
+)
 from aicmo_dagster_tests.forked import processes
 
 OURS = [
     *("AICMO_HOME", "AICMO_DATABASE_URL", "AICMO_SMTP_URL", "AICMO_PUBLIC_URL"),
-    *("AICMO_SECRET_KEY", "DAGSTER_HOME", "AICMO_APOLLO_API_KEY", "AICMO_APOLLO_URL"),
+    *(
+        "AICMO_SECRET_KEY",
+        "AICMO_INBOUND_URL",
+        "DAGSTER_HOME",
+        "AICMO_APOLLO_API_KEY",
+        "AICMO_APOLLO_URL",
+    ),
     *("AICMO_DROPCONTACT_API_KEY", "AICMO_DROPCONTACT_URL"),
     *("AICMO_APOLLO_AT_ONCE", "AICMO_DROPCONTACT_AT_ONCE"),
     *("AICMO_DKIM_DOMAIN", "AICMO_DKIM_SELECTOR", "AICMO_DKIM_KEY_FILE"),
@@ -261,6 +274,17 @@ def test_every_secret_is_read_from_its_file(folder: Path, name: str) -> None:
     exported = load_settings({f"{name}_FILE": str(folder / "secret")}).process_environment()
 
     assert exported[name] == "whsec_" + "A" * 32
+
+
+def test_whether_there_is_a_mailbox_is_known_without_the_settings(folder: Path) -> None:
+    told = {"AICMO_INBOUND_URL": "maildir:box", "AICMO_INBOUND_URL_FILE": "inbound"}
+    assert [has_mailbox({name: value}) for name, value in told.items()] == [True, True]
+    assert not has_mailbox({"AICMO_INBOUND_URL": "", "AICMO_SMTP_URL": "smtp://localhost"})
+    (folder / ".env").write_text("AICMO_INBOUND_URL=maildir:box\n", encoding="utf-8")
+    assert has_mailbox()
+    assert not (folder / ".aicmo").exists()
+    (folder / ".env").write_bytes(b"AICMO_INBOUND_URL=\xff\n")
+    assert not has_mailbox()
 
 
 @pytest.mark.parametrize("content", [b"", b" \n", b"\xff", None])

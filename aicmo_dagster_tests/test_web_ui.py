@@ -22,11 +22,11 @@ import psutil
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from aicmo_dagster.api.runs import PARTITION_TAG
 from aicmo_dagster.api.service import BASE
 from aicmo_dagster.cli.demo import SAMPLE
-from aicmo_dagster.defs.in_turn import RETRIES_TAG
+from aicmo_dagster.defs.run_queries import MAX_RETRIES
 from aicmo_dagster.domain.schemas import STAGES
-from aicmo_dagster.stages.faults import RETRIES
 from aicmo_dagster_tests.cli.commands import aicmo_at, at_home
 from aicmo_dagster_tests.outcomes import SOURCE, outcomes_csv
 from aicmo_dagster_tests.samples import campaign_document
@@ -189,10 +189,10 @@ def test_an_edited_cron_runs_and_a_fault_that_passes_is_shown_with_its_retry(
         with _table_away(home, "rejects"):
             edited = api.post(f"/campaigns/{KEY}/schedule", json={"harvest": "* * * * *"})
             assert edited.status_code == 200, edited.text
-            # One that was cancelled while it was queued may still have been started.
-            by_cron = urlencode(
-                {"q[0]": "job:lead_pipeline_job", "q[1]": f"tag:{RETRIES_TAG}={RETRIES}"}
-            )
+            # Runs of the API may go, and those that follow a change, of any campaign.
+            ours = {PARTITION_TAG: KEY, MAX_RETRIES: 0}
+            sought = ["job:lead_pipeline_job", *(f"tag:{tag}={ours[tag]}" for tag in ours)]
+            by_cron = urlencode({f"q[{n}]": each for n, each in enumerate(sought)})
             page.goto(f"{served.ui}/runs?{by_cron}")
             page.get_by_text("Started", exact=True).first.wait_for(timeout=2 * PATIENCE)
             assert api.post(f"/campaigns/{KEY}/schedule", json={"harvest": None}).is_success

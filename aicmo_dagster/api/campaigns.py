@@ -13,9 +13,9 @@ from aicmo_dagster.api.once import Once, answered
 from aicmo_dagster.api.paging import DEFAULT_PAGE, Cursor, Limit, Page, decode_cursor, page_of
 from aicmo_dagster.api.problems import Fault, Refusal, answers
 from aicmo_dagster.api.service import BASE, Now, Work
-from aicmo_dagster.domain.campaigns import CsvSource
+from aicmo_dagster.domain.sections.sources import CsvSource
 from aicmo_dagster.sources.campaign_files import check_sent_document
-from aicmo_dagster.stages import by_hand
+from aicmo_dagster.stages.operating import by_hand
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.campaigns import (
     StoredCampaign,

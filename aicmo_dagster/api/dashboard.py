@@ -32,7 +32,7 @@ from aicmo_dagster.api.sessions import (
 from aicmo_dagster.domain.figures import Figures
 from aicmo_dagster.domain.schemas import STAGES
 from aicmo_dagster.errors import NotFound
-from aicmo_dagster.stages.figures import Records, campaign_figures, overall_figures
+from aicmo_dagster.stages.operating.figures import Records, campaign_figures, overall_figures
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.campaigns import CampaignSummary, find_campaigns
 

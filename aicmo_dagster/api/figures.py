@@ -16,7 +16,12 @@ from aicmo_dagster.api.problems import answers
 from aicmo_dagster.api.service import Now, Work
 from aicmo_dagster.domain.figures import Figures
 from aicmo_dagster.domain.nurture.ramp import Record
-from aicmo_dagster.stages.figures import WINDOW_DAYS, Records, campaign_figures, overall_figures
+from aicmo_dagster.stages.operating.figures import (
+    WINDOW_DAYS,
+    Records,
+    campaign_figures,
+    overall_figures,
+)
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.troubles import records_of
 

@@ -16,7 +16,7 @@ from aicmo_dagster.api.paging import DEFAULT_PAGE, Cursor, Limit, Page, decode_c
 from aicmo_dagster.api.problems import answers
 from aicmo_dagster.api.service import Now, Work
 from aicmo_dagster.errors import NotFound
-from aicmo_dagster.stages import by_hand
+from aicmo_dagster.stages.operating import by_hand
 from aicmo_dagster.store import handoffs
 
 router = APIRouter(prefix="/campaigns/{key}/handoffs", tags=["handoffs"], responses=answers(404))

@@ -1,6 +1,6 @@
 """Endpoints of health: a cheap one, whether this process lives, and a thorough one.
 
-Not here: what is looked at (`stages.health`).
+Not here: what is looked at (`operating.health`).
 """
 
 from datetime import datetime
@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from aicmo_dagster.api.access import Viewer
 from aicmo_dagster.api.problems import answers
 from aicmo_dagster.api.service import Now, Work
-from aicmo_dagster.stages.health import State, examine
+from aicmo_dagster.stages.operating.health import State, examine
 
 router = APIRouter(tags=["operation"])
 live_router = APIRouter(tags=["operation"])

@@ -1,6 +1,6 @@
 """`POST /hooks/{provider}`: a provider tells that something is ready.
 
-Not here: what is believed of it, which is little (`stages.hooks`).
+Not here: what is believed of it, which is little (`harvesting.hooks`).
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from aicmo_dagster.api.problems import Refusal, answers
 from aicmo_dagster.api.service import Work
 from aicmo_dagster.domain.tokens import hook_key
 from aicmo_dagster.errors import AicmoError
-from aicmo_dagster.stages.hooks import hear_dropcontact
+from aicmo_dagster.stages.harvesting.hooks import hear_dropcontact
 
 LARGEST = 8 * 2**20
 """Octets: a batch of 250 people is far smaller."""

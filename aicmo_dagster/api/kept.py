@@ -145,7 +145,7 @@ def _size(value: Any) -> int:
     return len(value.content) if isinstance(value, Body) else 0
 
 
-def kept(request: Request) -> Kept:
+async def kept(request: Request) -> Kept:
     """The kept answers of the application that was asked."""
     found = request.app.state.kept
     assert isinstance(found, Kept)

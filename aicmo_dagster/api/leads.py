@@ -16,9 +16,9 @@ from aicmo_dagster.api.once import Once, answered
 from aicmo_dagster.api.paging import DEFAULT_PAGE, Cursor, Limit, Page, decode_cursor, page_of
 from aicmo_dagster.api.problems import Fault, Refusal, answers
 from aicmo_dagster.api.service import Now, Work
-from aicmo_dagster.stages.activity import activities
-from aicmo_dagster.stages.explain import explain_lead
-from aicmo_dagster.stages.overriding import decide, require_action
+from aicmo_dagster.stages.deciding.overriding import decide, require_action
+from aicmo_dagster.stages.engaging.activity import activities
+from aicmo_dagster.stages.leads.explain import explain_lead
 from aicmo_dagster.store.lead_lists import Narrowed, lead_rows, list_leads
 from aicmo_dagster.store.leads import find_lead
 

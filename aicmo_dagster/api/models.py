@@ -14,7 +14,7 @@ from aicmo_dagster.api.leads import Reason
 from aicmo_dagster.api.once import Once, answered
 from aicmo_dagster.api.problems import answers
 from aicmo_dagster.api.service import Now, Work
-from aicmo_dagster.stages import by_hand
+from aicmo_dagster.stages.operating import by_hand
 from aicmo_dagster.store.models import list_models
 
 router = APIRouter(prefix="/campaigns/{key}", tags=["models"], responses=answers(404))

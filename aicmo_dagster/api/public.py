@@ -33,7 +33,7 @@ from aicmo_dagster.domain.links import (
     read_unsubscribe_token,
 )
 from aicmo_dagster.errors import AicmoError
-from aicmo_dagster.stages.record import UNSUBSCRIBE, Scope, unsubscribe
+from aicmo_dagster.stages.engaging.record import UNSUBSCRIBE, Scope, unsubscribe
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.events import CLICK, LOOK, OPEN
 from aicmo_dagster.store.spool import Record

@@ -1,7 +1,7 @@
 """Events from requests to disk, many to one fsync, and from disk to the database.
 
 A request waits for the disk and never for the database. Not here: the spool's files
-(`store.spool`), or what becomes of an event (`stages.record`).
+(`store.spool`), or what becomes of an event (`engaging.record`).
 """
 
 import asyncio
@@ -13,7 +13,7 @@ import time
 import sqlalchemy as sa
 
 from aicmo_dagster.errors import AicmoError
-from aicmo_dagster.stages.record import replay
+from aicmo_dagster.stages.engaging.record import replay
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.spool import Record, Writer
 

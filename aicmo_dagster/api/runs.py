@@ -19,7 +19,7 @@ from urllib3.exceptions import NewConnectionError
 from aicmo_dagster.domain.schemas import STAGES
 from aicmo_dagster.errors import Transient
 from aicmo_dagster.settings import CAMPAIGN_PARTITIONS, CODE_LOCATION, Settings
-from aicmo_dagster.stages.dagster_home import prepare_dagster_home
+from aicmo_dagster.stages.operating.dagster_home import prepare_dagster_home
 
 Action = Literal["harvest", "score", "qualify", "route", "nurture", "full-pipeline"]
 

@@ -12,10 +12,10 @@ from aicmo_dagster.api.executions import Dagster
 from aicmo_dagster.api.problems import Refusal, answers
 from aicmo_dagster.api.runs import Run
 from aicmo_dagster.api.service import Now, Work
-from aicmo_dagster.domain.campaigns import Schedule
 from aicmo_dagster.domain.schedules import SCHEDULED, next_ticks
-from aicmo_dagster.stages.inputs import StageInputs, inputs_of
-from aicmo_dagster.stages.status import StageStatus, status
+from aicmo_dagster.domain.sections.schedule import Schedule
+from aicmo_dagster.stages.operating.inputs import StageInputs, inputs_of
+from aicmo_dagster.stages.operating.status import StageStatus, status
 from aicmo_dagster.store.audit import record_change
 from aicmo_dagster.store.campaigns import apply_campaign
 from aicmo_dagster.store.results import StageState

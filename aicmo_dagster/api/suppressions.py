@@ -18,8 +18,8 @@ from aicmo_dagster.api.paging import DEFAULT_PAGE, Cursor, Limit, Page, decode_c
 from aicmo_dagster.api.problems import Fault, Refusal, answers
 from aicmo_dagster.api.service import Now, Work
 from aicmo_dagster.domain.tokens import suppression_key, valid_address
-from aicmo_dagster.stages import by_hand
-from aicmo_dagster.stages.erase import erase
+from aicmo_dagster.stages.leads.erase import erase
+from aicmo_dagster.stages.operating import by_hand
 from aicmo_dagster.store.audit import record_change
 from aicmo_dagster.store.suppressions import (
     ERASED,

@@ -1,6 +1,6 @@
 """Endpoints that take in and give out leads in bulk, part by part, whatever their number.
 
-Not here: reading and writing the formats (`stages.imports`, `stages.export`).
+Not here: reading and writing the formats (`harvesting.imports`, `leads.export`).
 """
 
 from collections.abc import Iterator
@@ -22,8 +22,8 @@ from aicmo_dagster.api.problems import Refusal, answers
 from aicmo_dagster.api.service import Now, Work
 from aicmo_dagster.domain.schemas import STAGES
 from aicmo_dagster.sources.lead_files import Kind
-from aicmo_dagster.stages.export import Format, exported
-from aicmo_dagster.stages.imports import copy_folder, import_leads
+from aicmo_dagster.stages.harvesting.imports import copy_folder, import_leads
+from aicmo_dagster.stages.leads.export import Format, exported
 from aicmo_dagster.store.audit import record_change
 from aicmo_dagster.store.uploads import Upload, list_uploads, remove_upload
 

@@ -1,6 +1,6 @@
 """Endpoints of webhooks: who is told of which events, and what could not be delivered.
 
-Not here: what is told (`store.webhooks`), or delivering it (`stages.webhooks`).
+Not here: what is told (`store.webhooks`), or delivering it (`operating.webhooks`).
 """
 
 import re

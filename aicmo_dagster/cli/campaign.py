@@ -16,10 +16,10 @@ from aicmo_dagster.errors import AicmoError, BadInput, Problem
 from aicmo_dagster.mail.dns import Dns
 from aicmo_dagster.settings import Settings, load_settings
 from aicmo_dagster.sources.campaign_files import CampaignFile, read_campaign_file
-from aicmo_dagster.stages import by_hand
-from aicmo_dagster.stages.freshness import span
-from aicmo_dagster.stages.rehearsal import fault_texts, rehearse_file
-from aicmo_dagster.stages.status import JobStatus, Status, scheduled_jobs, status
+from aicmo_dagster.stages.nurturing.rehearsal import fault_texts, rehearse_file
+from aicmo_dagster.stages.operating import by_hand
+from aicmo_dagster.stages.operating.freshness import span
+from aicmo_dagster.stages.operating.status import JobStatus, Status, scheduled_jobs, status
 from aicmo_dagster.stages.summary import dispositions
 from aicmo_dagster.stages.workspace import Workspace, open_workspace
 from aicmo_dagster.store.campaigns import list_campaigns

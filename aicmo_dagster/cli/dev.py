@@ -23,6 +23,10 @@ LOCALHOST = "127.0.0.1"
 EVERYWHERE = ("0.0.0.0", "::", "")
 STOP_SECONDS = 20
 
+DAEMON = {"DAGSTER_EVENT_LOG_CONSUMER_DAEMON_INTERVAL_SECONDS": "20"}
+"""How soon the daemon starts a run again that lost its process. Dagster by itself looks every 5
+seconds: that costs half as much as looking for what is queued, and no loss is noticed sooner."""
+
 Process = subprocess.Popen[bytes]
 
 
@@ -77,8 +81,9 @@ def _tell(settings: Settings, api: str) -> None:
 def _start_code_server(settings: Settings, processes: list[Process]) -> Path:
     """Starts the process that loads the definitions and hosts runs.
 
-    Web server and daemon share it: on their own each would load the definitions again and again,
-    and a reload would end the runs.
+    Web server and daemon share it: on their own each would load the definitions again and again.
+    No `dagster code-server` stands before it, which could take up changed code while runs go on:
+    asking for whether it is there, and passing all on, took a quarter of what an idle system takes.
 
     Returns:
         The workspace file that points at it.
@@ -88,7 +93,7 @@ def _start_code_server(settings: Settings, processes: list[Process]) -> Path:
         port = probe.getsockname()[1]
     module = ("-m", "aicmo_dagster.definitions", "--location-name", CODE_LOCATION)
     address = ("-h", LOCALHOST, "-p", str(port))
-    processes.append(_start(settings, "dagster", "code-server", "start", *address, *module))
+    processes.append(_start(settings, "dagster", "api", "grpc", *address, *module))
     server = {"host": LOCALHOST, "port": port, "location_name": CODE_LOCATION}
     workspace = settings.dagster_home / "workspace.yaml"
     with workspace.open("w", encoding="utf-8") as file:
@@ -113,7 +118,7 @@ def _wait_until_listening(host: str, port: int, processes: list[Process]) -> Non
 def _start(settings: Settings, module: str, *arguments: str) -> Process:
     """A Python module as a process group of its own, so that Ctrl-C reaches it through us only."""
     command = [sys.executable, "-m", module, *arguments]
-    environment = {**os.environ, **settings.process_environment()}
+    environment = {**DAEMON, **os.environ, **settings.process_environment()}
     return subprocess.Popen(command, env=environment, start_new_session=True)
 
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.settings import Settings, load_settings
-from aicmo_dagster.stages.health import Health, State, examine
+from aicmo_dagster.stages.operating.health import Health, State, examine
 from aicmo_dagster.store.database import open_database
 
 _STYLES: dict[State, str] = {"pass": "green", "warn": "yellow", "fail": "bold red"}

@@ -10,7 +10,7 @@ from aicmo_dagster.cli.operator import operator
 from aicmo_dagster.domain.tokens import valid_address
 from aicmo_dagster.errors import BadInput, Problem
 from aicmo_dagster.settings import load_settings
-from aicmo_dagster.stages.erase import erase as erase_person
+from aicmo_dagster.stages.leads.erase import erase as erase_person
 from aicmo_dagster.stages.workspace import open_workspace
 
 

@@ -12,7 +12,7 @@ from aicmo_dagster.domain.schemas import STAGES
 from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.settings import load_settings
 from aicmo_dagster.sources.remote_files import put
-from aicmo_dagster.stages.export import Format, exported
+from aicmo_dagster.stages.leads.export import Format, exported
 from aicmo_dagster.stages.workspace import open_workspace
 
 

@@ -8,7 +8,7 @@ import click
 
 from aicmo_dagster.cli.operator import operator
 from aicmo_dagster.settings import load_settings
-from aicmo_dagster.stages import by_hand
+from aicmo_dagster.stages.operating import by_hand
 from aicmo_dagster.stages.workspace import Workspace, open_workspace
 from aicmo_dagster.store import handoffs
 from aicmo_dagster.store.leads import find_lead

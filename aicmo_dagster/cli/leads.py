@@ -10,8 +10,8 @@ from aicmo_dagster.cli.operator import operator
 from aicmo_dagster.domain.scoring.explanation import Explanation
 from aicmo_dagster.domain.tokens import suppression_key
 from aicmo_dagster.settings import load_settings
-from aicmo_dagster.stages import by_hand
-from aicmo_dagster.stages.explain import Account, explain_lead
+from aicmo_dagster.stages.leads.explain import Account, explain_lead
+from aicmo_dagster.stages.operating import by_hand
 from aicmo_dagster.stages.workspace import open_workspace
 
 FAMILY_NAMES = {"data_quality": "how much is known", "custom": "the campaign's own columns"}

@@ -14,7 +14,7 @@ from rich.table import Table
 from aicmo_dagster.cli.operator import operator
 from aicmo_dagster.domain.nurture.lifecycle import MODES, Mode
 from aicmo_dagster.settings import load_settings
-from aicmo_dagster.stages import lifecycle
+from aicmo_dagster.stages.nurturing import lifecycle
 from aicmo_dagster.stages.workspace import open_workspace
 
 SEQUENCE = click.option("--sequence", help="One sequence of it only.")

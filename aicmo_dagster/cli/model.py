@@ -18,8 +18,8 @@ from aicmo_dagster.defs.partitions import register_campaign
 from aicmo_dagster.defs.runs import open_instance
 from aicmo_dagster.errors import RunFailed
 from aicmo_dagster.settings import load_settings
-from aicmo_dagster.stages import by_hand
-from aicmo_dagster.stages.score import compare_scores
+from aicmo_dagster.stages.deciding.score import compare_scores
+from aicmo_dagster.stages.operating import by_hand
 from aicmo_dagster.stages.workspace import open_workspace
 from aicmo_dagster.store.models import StoredModel, changes, list_models
 

@@ -11,8 +11,8 @@ from aicmo_dagster.cli.operator import operator
 from aicmo_dagster.domain.nurture.lifecycle import Mode
 from aicmo_dagster.errors import BadInput, Problem
 from aicmo_dagster.settings import load_settings
-from aicmo_dagster.stages import lifecycle
-from aicmo_dagster.stages.overriding import decide, require_action
+from aicmo_dagster.stages.deciding.overriding import decide, require_action
+from aicmo_dagster.stages.nurturing import lifecycle
 from aicmo_dagster.stages.workspace import Workspace, open_workspace
 from aicmo_dagster.store.leads import find_lead
 from aicmo_dagster.store.overrides import list_overrides

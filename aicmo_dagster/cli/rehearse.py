@@ -14,13 +14,13 @@ from aicmo_dagster.domain.campaigns import Campaign
 from aicmo_dagster.errors import BadInput, Problem
 from aicmo_dagster.settings import load_settings
 from aicmo_dagster.sources.campaign_files import read_campaign_file
-from aicmo_dagster.stages.rehearse import (
+from aicmo_dagster.stages.deciding.rehearse import (
     QualificationRehearsal,
     RoutingRehearsal,
     rehearse_qualification,
     rehearse_routing,
 )
-from aicmo_dagster.stages.score import Comparison, compare_scores
+from aicmo_dagster.stages.deciding.score import Comparison, compare_scores
 from aicmo_dagster.stages.workspace import open_workspace
 
 REHEARSED = ("scored_leads", "qualified_leads", "routed_leads")

@@ -10,7 +10,7 @@ from aicmo_dagster.defs.partitions import add_partitions
 from aicmo_dagster.defs.runs import open_instance
 from aicmo_dagster.errors import BadInput, Problem
 from aicmo_dagster.settings import load_settings
-from aicmo_dagster.stages.relocate import go_on_from_backup, move_from
+from aicmo_dagster.stages.operating.relocate import go_on_from_backup, move_from
 from aicmo_dagster.stages.workspace import open_workspace
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")

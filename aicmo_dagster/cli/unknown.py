@@ -8,7 +8,7 @@ import click
 
 from aicmo_dagster.cli.operator import operator
 from aicmo_dagster.settings import load_settings
-from aicmo_dagster.stages.doubtful import resolve as resolve_send
+from aicmo_dagster.stages.nurturing.doubtful import resolve as resolve_send
 from aicmo_dagster.stages.workspace import open_workspace
 from aicmo_dagster.store.unknown_sends import list_unknown
 

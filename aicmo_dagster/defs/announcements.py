@@ -9,7 +9,7 @@ import dagster as dg
 
 from aicmo_dagster.defs.evaluations import evaluation
 from aicmo_dagster.defs.incidents import note_lost
-from aicmo_dagster.stages.announcements import EndedRun, announce_runs, wants_runs
+from aicmo_dagster.stages.operating.announcements import EndedRun, announce_runs, wants_runs
 
 STATES = {
     dg.DagsterRunStatus.SUCCESS: "finished",

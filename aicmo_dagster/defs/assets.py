@@ -13,12 +13,12 @@ from aicmo_dagster.defs.partitions import campaign_partitions
 from aicmo_dagster.defs.pools import BULK_WRITES, MAIL, PROVIDERS
 from aicmo_dagster.defs.resources import Clock
 from aicmo_dagster.domain.schemas import STAGES
-from aicmo_dagster.stages.harvest import harvest
-from aicmo_dagster.stages.nurture import nurture
-from aicmo_dagster.stages.qualify import qualify_leads
+from aicmo_dagster.stages.deciding.qualify import qualify_leads
+from aicmo_dagster.stages.deciding.route import route_leads
+from aicmo_dagster.stages.deciding.score import score_leads
+from aicmo_dagster.stages.harvesting.harvest import harvest
+from aicmo_dagster.stages.nurturing.nurture import nurture
 from aicmo_dagster.stages.report import Report
-from aicmo_dagster.stages.route import route_leads
-from aicmo_dagster.stages.score import score_leads
 from aicmo_dagster.stages.workspace import Workspace
 
 StageFunction = Callable[[Workspace, str, Clock], Report]

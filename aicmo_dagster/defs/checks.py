@@ -13,8 +13,10 @@ import dagster as dg
 
 from aicmo_dagster.defs.partitions import campaign_partitions
 from aicmo_dagster.defs.resources import Clock
-from aicmo_dagster.stages import claims, mail_claims, model_claims, routing_claims
+from aicmo_dagster.stages import claims
 from aicmo_dagster.stages.claims import Finding
+from aicmo_dagster.stages.deciding import model_claims, routing_claims
+from aicmo_dagster.stages.nurturing import mail_claims
 from aicmo_dagster.stages.workspace import Workspace
 
 Claim = Callable[[Workspace, str], Finding]

@@ -16,11 +16,12 @@ from aicmo_dagster.defs.metadata import table
 from aicmo_dagster.defs.partitions import campaign_partitions
 from aicmo_dagster.defs.resources import RESOURCES, Clock
 from aicmo_dagster.mail.inbound.mailboxes import open_mailbox
-from aicmo_dagster.stages.engage import engage, mark
-from aicmo_dagster.stages.graduate import graduate
-from aicmo_dagster.stages.hand_over import deliver_handoffs
-from aicmo_dagster.stages.judge import judge_engagement
-from aicmo_dagster.stages.listen import MOST_MESSAGES, listen
+from aicmo_dagster.settings import has_mailbox
+from aicmo_dagster.stages.engaging.engage import engage, mark
+from aicmo_dagster.stages.engaging.graduate import graduate
+from aicmo_dagster.stages.engaging.hand_over import deliver_handoffs
+from aicmo_dagster.stages.engaging.judge import judge_engagement
+from aicmo_dagster.stages.engaging.listen import MOST_MESSAGES, listen
 from aicmo_dagster.stages.report import Report
 from aicmo_dagster.stages.workspace import Workspace
 
@@ -121,7 +122,10 @@ def engagement_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | 
 @dg.sensor(
     job=inbound_job,
     minimum_interval_seconds=SECONDS,
-    default_status=dg.DefaultSensorStatus.RUNNING,
+    # Each evaluation costs a tenth of a CPU second, also where there is nothing to ask.
+    default_status=(
+        dg.DefaultSensorStatus.RUNNING if has_mailbox() else dg.DefaultSensorStatus.STOPPED
+    ),
 )
 def inbound_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Starts a run when the mailbox has changed; asking it costs one command, a run two seconds."""

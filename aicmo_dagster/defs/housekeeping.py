@@ -1,6 +1,6 @@
 """Housekeeping: a job, each night, that keeps Dagster's history and ours from growing for ever.
 
-Not here: for how long what is kept (`stages.housekeeping`).
+Not here: for how long what is kept (`operating.housekeeping`).
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogSt
 from dagster._core.storage.schedules.sql_schedule_storage import SqlScheduleStorage
 
 from aicmo_dagster.defs.resources import RESOURCES, Clock
-from aicmo_dagster.stages.housekeeping import AGES, Ages, compact_files, keep_house
+from aicmo_dagster.stages.operating.housekeeping import AGES, Ages, compact_files, keep_house
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store import run_history
 

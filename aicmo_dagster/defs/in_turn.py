@@ -1,7 +1,7 @@
 """Campaigns of one step, each in its turn: one that fails does not stop the others.
 
 Not here: what is done for a campaign (`assets`, `models`), or which faults pass by themselves
-(`stages.faults`).
+(`operating.faults`).
 """
 
 import random
@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from aicmo_dagster.errors import AicmoError
-from aicmo_dagster.stages.attempts import Attempt
-from aicmo_dagster.stages.faults import is_transient, wait_before
-from aicmo_dagster.stages.freshness import fresh_until
+from aicmo_dagster.stages.operating.attempts import Attempt
+from aicmo_dagster.stages.operating.faults import is_transient, wait_before
+from aicmo_dagster.stages.operating.freshness import fresh_until
 from aicmo_dagster.stages.report import Report
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.ticks import schedule_of

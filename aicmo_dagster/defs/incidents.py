@@ -1,6 +1,6 @@
 """Incidents in Dagster: a sensor that keeps them, what a lost run is to them, a job that tells.
 
-Not here: what is wrong (`stages.incidents`), or where it is told (`stages.alerts`).
+Not here: what is wrong (`operating.incidents`), or where it is told (`operating.alerts`).
 """
 
 from collections.abc import Collection, Iterator
@@ -24,11 +24,11 @@ from aicmo_dagster.defs.shared_runs import (
 )
 from aicmo_dagster.domain.incidents import LATE, RUN_FAILED, Fault
 from aicmo_dagster.domain.schemas import STAGES
-from aicmo_dagster.stages.alerts import is_anything_to_tell, tell_incidents
-from aicmo_dagster.stages.attempts import note_lost_run
-from aicmo_dagster.stages.campaign_report import STAGE
-from aicmo_dagster.stages.freshness import late_stages
-from aicmo_dagster.stages.incidents import update_incidents
+from aicmo_dagster.stages.operating.alerts import is_anything_to_tell, tell_incidents
+from aicmo_dagster.stages.operating.attempts import note_lost_run
+from aicmo_dagster.stages.operating.campaign_report import STAGE
+from aicmo_dagster.stages.operating.freshness import late_stages
+from aicmo_dagster.stages.operating.incidents import update_incidents
 from aicmo_dagster.stages.workspace import Workspace
 
 SECONDS = 120

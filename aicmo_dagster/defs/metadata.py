@@ -9,7 +9,7 @@ import pandas as pd
 from aicmo_dagster.defs.pictures import bars, histogram, intervals
 from aicmo_dagster.domain.qualification import funnel
 from aicmo_dagster.domain.schemas import BANDS
-from aicmo_dagster.stages.calendar import nurture_tables
+from aicmo_dagster.stages.nurturing.calendar import nurture_tables
 from aicmo_dagster.stages.report import Report
 from aicmo_dagster.stages.summary import dispositions
 from aicmo_dagster.stages.workspace import Workspace

@@ -12,7 +12,7 @@ from aicmo_dagster.domain.scoring.drift import Drift
 from aicmo_dagster.domain.scoring.evaluation import Evaluation, Figure
 from aicmo_dagster.domain.scoring.learning import Learned
 from aicmo_dagster.domain.scoring.scorecard import VERSION
-from aicmo_dagster.stages.train import Training
+from aicmo_dagster.stages.deciding.train import Training
 
 MOST_BARS = 20
 

@@ -1,4 +1,4 @@
-"""The asset `score_model` and its runs. Not here: training (`stages.train`), pictures of a card."""
+"""The asset `score_model` and its runs. Not here: training (`deciding.train`), or `model_cards`."""
 
 import uuid
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from aicmo_dagster.defs.in_turn import LONG, Metadata, Work, materialise
 from aicmo_dagster.defs.partitions import campaign_partitions
 from aicmo_dagster.defs.resources import WORKER_TAG, Clock
 from aicmo_dagster.defs.runs import run_failure
-from aicmo_dagster.stages.model_claims import drifts
+from aicmo_dagster.stages.deciding.model_claims import drifts
 from aicmo_dagster.stages.report import Report
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.troubles import DRIFTED, MODEL_STAGE
@@ -46,7 +46,7 @@ def score_model(
 def _train(workspace: Workspace, key: str, now: datetime) -> tuple[Report, Metadata]:
     # What learns takes longer to import than all the rest, and only training needs it.
     from aicmo_dagster.defs.model_cards import card_metadata
-    from aicmo_dagster.stages.train import train_model
+    from aicmo_dagster.stages.deciding.train import train_model
 
     training = train_model(workspace, key, now, DECIDED_BY)
     drifted = drifts(workspace, key, now)

@@ -7,7 +7,7 @@ from aicmo_dagster.defs.in_turn import Metadata, Work, materialise
 from aicmo_dagster.defs.partitions import campaign_partitions
 from aicmo_dagster.defs.pools import MAIL
 from aicmo_dagster.defs.resources import Clock
-from aicmo_dagster.stages.campaign_report import STAGE, report_campaign
+from aicmo_dagster.stages.operating.campaign_report import STAGE, report_campaign
 from aicmo_dagster.stages.report import Report
 from aicmo_dagster.stages.workspace import Workspace
 

@@ -6,7 +6,7 @@ import dagster as dg
 
 from aicmo_dagster.defs.in_turn import RUN_KEY
 from aicmo_dagster.defs.runs import UNFINISHED
-from aicmo_dagster.stages.clock import Ended
+from aicmo_dagster.stages.operating.clock import Ended
 
 GOING = [*UNFINISHED, dg.DagsterRunStatus.QUEUED]
 WILL_RETRY = "dagster/will_retry"

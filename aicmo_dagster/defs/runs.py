@@ -17,7 +17,7 @@ from aicmo_dagster.defs.resources import WORKER_TAG
 from aicmo_dagster.domain.schemas import STAGES
 from aicmo_dagster.errors import BadInput, Problem
 from aicmo_dagster.settings import Settings
-from aicmo_dagster.stages.dagster_home import prepare_dagster_home
+from aicmo_dagster.stages.operating.dagster_home import prepare_dagster_home
 from aicmo_dagster.store.workers import has_ended, this_worker
 
 UNFINISHED = [

@@ -1,6 +1,6 @@
 """The sensors: what Dagster's daemon asks again and again. Thin shells over stages.
 
-Not here: what is due (`domain.schedules`), or which ticks were taken (`stages.clock`).
+Not here: what is due (`domain.schedules`), or which ticks were taken (`operating.clock`).
 """
 
 from typing import Any
@@ -21,10 +21,10 @@ from aicmo_dagster.defs.shared_runs import (
     shared_harvest_job,
     shared_nurture_job,
 )
-from aicmo_dagster.stages import clock as stage_clock
-from aicmo_dagster.stages.arrivals import ANSWERS, NEW_FILES, look_for_arrivals
-from aicmo_dagster.stages.clock import Request
-from aicmo_dagster.stages.faults import RETRIES
+from aicmo_dagster.stages.operating import clock as stage_clock
+from aicmo_dagster.stages.operating.arrivals import ANSWERS, NEW_FILES, look_for_arrivals
+from aicmo_dagster.stages.operating.clock import Request
+from aicmo_dagster.stages.operating.faults import RETRIES
 
 SECONDS = 20
 """How often the clock is looked at, which is how soon an edited cron counts."""

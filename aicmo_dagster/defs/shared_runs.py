@@ -1,6 +1,6 @@
 """Jobs whose runs many campaigns share, each campaign in its turn and failing alone.
 
-Not here: which campaigns share a run (`stages.sharing`), or what a stage does (`stages`).
+Not here: which campaigns share a run (`operating.sharing`), or what a stage does (`stages`).
 """
 
 import random
@@ -28,8 +28,8 @@ from aicmo_dagster.defs.in_turn import (
 from aicmo_dagster.defs.pools import MAIL, PROVIDERS
 from aicmo_dagster.defs.resources import RESOURCES, Clock
 from aicmo_dagster.errors import AicmoError
-from aicmo_dagster.stages.faults import is_transient, wait_before
-from aicmo_dagster.stages.sharing import HARVEST, SHARED
+from aicmo_dagster.stages.operating.faults import is_transient, wait_before
+from aicmo_dagster.stages.operating.sharing import HARVEST, SHARED
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.ticks import finish_turn
 

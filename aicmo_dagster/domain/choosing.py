@@ -1,11 +1,13 @@
 """Which route each candidate for routing takes, and why in words.
 
-Candidates come by lead id, and all but the drawing itself is by row: putting a million leads in
-order is dear. Not here: who is a candidate (`routing`), or the drawing of lots (`drawing`).
+Candidates come by lead id, in parts: what they may take is asked of each part, what they take of
+all together, by a few numbers each. All but the drawing itself is by row: putting a million leads
+in order is dear. Not here: who is a candidate (`candidates`), or the drawing of lots (`drawing`).
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -13,61 +15,149 @@ import pyarrow
 from pandas.api.extensions import ExtensionArray
 
 from aicmo_dagster.domain.addresses import FREE_MAIL
-from aicmo_dagster.domain.campaigns import Campaign, Route
+from aicmo_dagster.domain.campaigns import Campaign
 from aicmo_dagster.domain.conditions import Condition
 from aicmo_dagster.domain.drawing import Crowd, Grid, Lots, Whole
 from aicmo_dagster.domain.facts import Facts, Numbers, mask
 from aicmo_dagster.domain.places import Places
+from aicmo_dagster.domain.sections.routing import Route
 
 TEXT = pd.ArrowDtype(pyarrow.string())
 
 
+@dataclass(frozen=True)
+class Wishes:
+    """What the drawing has to know of candidates, row by row.
+
+    Args:
+        score: Their scores.
+        later: Whether no person chose a sequence for them; those come first.
+        eligible: Whether a candidate (row) may go to a route (column).
+        met: The share of a route's (column) preferences that a candidate (row) meets; None where
+            the strategy does not ask.
+        company: Their companies' domains, missing where there is none; None where the campaign
+            does not limit the leads of a company.
+    """
+
+    score: Numbers
+    later: Grid
+    eligible: Grid
+    met: Numbers | None
+    company: pd.Series | None
+
+
+@dataclass(frozen=True)
+class _Words:
+    """Texts of which many rows share each; a row has none where its code is that of none."""
+
+    codes: Whole
+    texts: pd.Series
+
+    def of(self, rows: slice) -> ExtensionArray:
+        return self.texts.array.take(self.codes[rows])
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What candidates drew, row by row.
+
+    Args:
+        route: The position of the route, or why there is none.
+        turn: Which choice of all it was, from 1 on.
+        among: The routes it was drawn among, if that was by turns.
+        reason: Why, in words.
+    """
+
+    route: Whole
+    turn: Whole
+    among: _Words
+    reason: _Words
+
+    def of(self, candidates: pd.DataFrame, start: int = 0) -> pd.DataFrame:
+        """`route`, `turn`, `among` and `reason` of `candidates`, the first of which is at `start`.
+
+        Who was given a sequence by hand had no turn, and has the reason in `words`.
+        """
+        rows = slice(start, start + len(candidates))
+        by_hand = candidates["chosen"].notna()
+        texts = {
+            name: pd.Series(words.of(rows), candidates.index)
+            for name, words in (("among", self.among), ("reason", self.reason))
+        }
+        columns = {
+            "route": self.route[rows],
+            "turn": self.turn[rows],
+            "among": texts["among"].mask(by_hand, pd.NA),
+            "reason": texts["reason"].mask(by_hand, candidates["words"]),
+        }
+        return pd.DataFrame(columns, index=candidates.index)
+
+
+def wishes_of(candidates: pd.DataFrame, campaign: Campaign) -> Wishes:
+    """What the drawing has to know of `candidates`."""
+    routes, limit = campaign.routing.sequences, campaign.routing.overlap.per_company
+    facts = Facts(candidates, conditions_of(routes))
+    companies = candidates["domain"].mask(candidates["domain"].isin(FREE_MAIL))
+    return Wishes(
+        candidates["score"].to_numpy(np.float64, na_value=np.nan),
+        candidates["chosen"].isna().to_numpy(dtype=bool),
+        _eligible(routes, facts),
+        _met(routes, facts) if campaign.routing.strategy == "best_match" else None,
+        None if limit is None else companies,
+    )
+
+
+def together(parts: Sequence[Wishes]) -> Wishes:
+    """The wishes of all parts, one at least, as those of one."""
+    met = [part.met for part in parts if part.met is not None]
+    companies = [part.company for part in parts if part.company is not None]
+    return Wishes(
+        np.concatenate([part.score for part in parts]),
+        np.concatenate([part.later for part in parts]),
+        np.concatenate([part.eligible for part in parts]),
+        np.concatenate(met) if met else None,
+        pd.concat(companies, ignore_index=True) if companies else None,
+    )
+
+
 def choose(
-    candidates: pd.DataFrame,
-    routed: pd.DataFrame,
+    wishes: Wishes,
+    turns: Mapping[str, int],
     campaign: Campaign,
     places: Places,
     company_load: Mapping[str, int],
-) -> pd.DataFrame:
-    """What each candidate drew: `route` (or why none), `among`, `reason` and `turn` of that choice.
-
-    All but the strategy's own arithmetic is by row; putting a million leads in order is dear.
+) -> Drawn:
+    """What each candidate drew.
 
     - `weighted_round_robin`: the next turn by weight, exactly: after any number of turns among the
       same sequences, each of these is within one of its share.
     - `least_loaded`: the one with the fewest active leads for its weight, ties by the document.
     - `best_match`: the one of whose preferences it meets the largest share, ties by load.
+
+    Args:
+        wishes: Of all candidates, by lead id.
+        turns: How many had a turn already, by what they drew `among`.
+        campaign: The campaign document.
+        places: What the routes hold and have room for.
+        company_load: Leads that count as contacted, by company domain.
     """
     routes = places.routes
-    facts = Facts(candidates, conditions_of(routes))
-    order = _order(candidates)
+    # Overrides first, then best score first, ties by lead id.
+    order = np.lexsort((-wishes.score, wishes.later))
     lots = Lots(
-        _eligible(routes, facts)[order],
+        wishes.eligible[order],
         [route.sequence for route in routes],
         [route.weight for route in routes],
-        places.room,
-        _crowd(candidates, order, company_load, campaign.routing.overlap.per_company),
-        Counter({str(k): n for k, n in routed["among"].value_counts().items()}),
+        places.room.copy(),
+        _crowd(wishes, order, company_load, campaign.routing.overlap.per_company),
+        Counter(turns),
     )
     if campaign.routing.strategy == "weighted_round_robin":
-        drawn = _by_turns(lots, order)
-    else:
-        fit = campaign.routing.strategy == "best_match"
-        drawn = _by_fit(lots, order, places, _met(routes, facts) if fit else None)
-    by_hand = candidates["chosen"].notna()
-    drawn["among"] = drawn["among"].mask(by_hand, pd.NA)
-    drawn["reason"] = drawn["reason"].mask(by_hand, candidates["words"])
-    return drawn
+        return _by_turns(lots, order)
+    return _by_fit(lots, order, places, wishes.met)
 
 
-def _order(candidates: pd.DataFrame) -> Whole:
-    """The rows in their turn: overrides first, then best score first, ties by lead id."""
-    later = candidates["chosen"].isna().to_numpy(dtype=bool)
-    score = candidates["score"].to_numpy(np.float64, na_value=np.nan)
-    return np.lexsort((-score, later))
-
-
-def _by_turns(lots: Lots, order: Whole) -> pd.DataFrame:
+def _by_turns(lots: Lots, order: Whole) -> Drawn:
     chosen, groups = lots.draw_by_turns()
     of_group, distinct = pd.factorize(groups)
     among = [lots.among(group) for group in distinct.tolist()]
@@ -78,13 +168,12 @@ def _by_turns(lots: Lots, order: Whole) -> pd.DataFrame:
         return f"its turn for '{lots.names[route]}', {_choice_in_words(among[group])}"
 
     codes = np.where(chosen < 0, -1, of_group * base + chosen)
-    columns = {
-        "route": pd.Series(_by_row(chosen, order)),
-        "among": _told(_by_row(of_group, order), among.__getitem__),
-        "reason": _told(_by_row(codes, order), in_words),
-        "turn": _by_row((chosen >= 0).cumsum(), order),
-    }
-    return pd.DataFrame(columns)
+    return Drawn(
+        _by_row(chosen, order),
+        _by_row((chosen >= 0).cumsum(), order),
+        _told(_by_row(of_group, order), among.__getitem__),
+        _told(_by_row(codes, order), in_words),
+    )
 
 
 def _choice_in_words(among: str) -> str:
@@ -94,7 +183,7 @@ def _choice_in_words(among: str) -> str:
     return "by weight among " + ", ".join(f"'{name}' ({weight})" for name, _, weight in shares)
 
 
-def _by_fit(lots: Lots, order: Whole, places: Places, met: Numbers | None) -> pd.DataFrame:
+def _by_fit(lots: Lots, order: Whole, places: Places, met: Numbers | None) -> Drawn:
     """By the share of preferences that is `met`, and by load alone where there is none."""
     share = np.zeros(lots.eligible.shape) if met is None else met[order]
     chosen = lots.draw_by_fit(places.load.tolist(), share)
@@ -108,13 +197,12 @@ def _by_fit(lots: Lots, order: Whole, places: Places, met: Numbers | None) -> pd
         return f"'{lots.names[route]}' fits best: {percent}% of its preferences are met"
 
     codes = np.where(chosen < 0, -1, own * base + chosen)
-    columns = {
-        "route": pd.Series(_by_row(chosen, order)),
-        "among": pd.Series(pd.NA, range(len(chosen)), TEXT),
-        "reason": _told(_by_row(codes, order), in_words),
-        "turn": _by_row((chosen >= 0).cumsum(), order),
-    }
-    return pd.DataFrame(columns)
+    return Drawn(
+        _by_row(chosen, order),
+        _by_row((chosen >= 0).cumsum(), order),
+        _told(np.full(len(chosen), -1), in_words),
+        _told(_by_row(codes, order), in_words),
+    )
 
 
 def _by_row(in_order: Whole, order: Whole) -> Whole:
@@ -124,11 +212,11 @@ def _by_row(in_order: Whole, order: Whole) -> Whole:
     return by_row
 
 
-def _told(codes: Whole, in_words: Callable[[int], str]) -> ExtensionArray:
+def _told(codes: Whole, in_words: Callable[[int], str]) -> _Words:
     """The words of each code, made once for each that occurs; missing where the code is -1."""
     of_code, distinct = pd.factorize(codes)
     words = [None if code < 0 else in_words(code) for code in distinct.tolist()]
-    return pd.Series(words, dtype=TEXT).array.take(of_code)
+    return _Words(of_code, pd.Series(words, dtype=TEXT))
 
 
 def conditions_of(routes: Iterable[Route]) -> list[Condition]:
@@ -155,12 +243,9 @@ def _met(routes: list[Route], facts: Facts) -> Numbers:
     return np.column_stack([np.mean(part, axis=0) if part else none for part in parts])
 
 
-def _crowd(
-    candidates: pd.DataFrame, order: Whole, load: Mapping[str, int], limit: int | None
-) -> Crowd:
-    if limit is None:
-        return Crowd(np.full(len(candidates), -1), np.zeros(0, np.int64), None)
-    companies = candidates["domain"].mask(candidates["domain"].isin(FREE_MAIL))
-    company, domains = pd.factorize(companies)
+def _crowd(wishes: Wishes, order: Whole, load: Mapping[str, int], limit: int | None) -> Crowd:
+    if limit is None or wishes.company is None:
+        return Crowd(np.full(len(order), -1), np.zeros(0, np.int64), None)
+    company, domains = pd.factorize(wishes.company)
     contacted = np.array([load.get(domain, 0) for domain in domains.tolist()], np.int64)
     return Crowd(company[order], contacted, limit)

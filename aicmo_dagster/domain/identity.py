@@ -65,6 +65,18 @@ class People:
     met: pyarrow.Array
     settled: pyarrow.Array
 
+    def now_of(self, lead_ids: pyarrow.Array) -> pyarrow.Array:
+        """The lead that each of `lead_ids` is now; missing where it is none of these persons."""
+        if not len(lead_ids):
+            return lead_ids
+        ends = pc.min_max(lead_ids)
+        # A look-up table of all would be made anew for every part of them.
+        near = pc.and_(
+            pc.greater_equal(self.met, ends["min"]), pc.less_equal(self.met, ends["max"])
+        )
+        places = pc.index_in(lead_ids, value_set=self.met.filter(near))
+        return self.settled.filter(near).take(places)
+
 
 def identities(leads: pyarrow.Table) -> dict[str, pyarrow.Array]:
     """The value of each kind of identity, strongest kind first; missing where a row has none.

@@ -1,6 +1,6 @@
 """What is wrong, and how it is told: once when it begins, and once when it is over.
 
-Not here: finding out (`stages.incidents`), telling it (`stages.alerts`).
+Not here: finding out (`operating.incidents`), telling it (`operating.alerts`).
 """
 
 from dataclasses import dataclass

@@ -4,7 +4,6 @@ Not here: how records are read (`records`), who is who (`identity`), how the rec
 become one row (`merging`), storing any of it (`store`).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,19 +14,15 @@ import pyarrow.compute as pc
 from aicmo_dagster.domain.addresses import address_kinds
 from aicmo_dagster.domain.identity import find_people
 from aicmo_dagster.domain.merging import Columns, differing, merge
-from aicmo_dagster.domain.records import Records
+from aicmo_dagster.domain.records import read_rows
 from aicmo_dagster.domain.schemas import dtypes, typed
 
 
 @dataclass(frozen=True)
-class Intake:
-    """What became of the rows of one harvest. Each row is a reject, was merged, or is a lead seen.
+class Counts:
+    """What became of the rows of a harvest, or of a part: each is a reject, merged, or a lead seen.
 
     Args:
-        leads: All leads of the campaign as a `raw_leads` frame, in order of `lead_id`.
-        rejects: `source`, `file`, `row`, `reason` and `content` of each row that is no lead.
-        aliases: `alias` and `lead_id` of every identity that is new, or that leads to another lead
-            now because two turned out to be one person.
         merged: How many rows went into another row's lead.
         seen: How many leads this harvest held.
         new: How many of those there were not before.
@@ -35,19 +30,38 @@ class Intake:
         kept: How many leads it did not hold, which stay as they were.
     """
 
-    leads: pd.DataFrame
-    rejects: pd.DataFrame
-    aliases: pd.DataFrame
-    merged: int
-    seen: int
-    new: int
-    changed: int
-    kept: int
+    merged: int = 0
+    seen: int = 0
+    new: int = 0
+    changed: int = 0
+    kept: int = 0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        """Of both parts together."""
+        return Counts(**{name: count + getattr(other, name) for name, count in vars(self).items()})
 
     @property
     def unchanged(self) -> int:
         """How many of the leads seen are as before, but for when they were seen."""
         return self.seen - self.new - self.changed
+
+
+@dataclass(frozen=True)
+class Intake:
+    """What a harvest makes of a campaign.
+
+    Args:
+        leads: All leads of the campaign as a `raw_leads` frame, in order of `lead_id`.
+        rejects: `source`, `file`, `row`, `reason` and `content` of each row that is no lead.
+        aliases: `alias` and `lead_id` of every identity that is new, or that leads to another lead
+            now because two turned out to be one person.
+        counts: What became of the rows.
+    """
+
+    leads: pd.DataFrame
+    rejects: pd.DataFrame
+    aliases: pd.DataFrame
+    counts: Counts
 
 
 def intake(
@@ -58,7 +72,7 @@ def intake(
     previous: pd.DataFrame,
     now: datetime,
 ) -> Intake:
-    """The campaign's leads after a harvest of `rows`, which `Records.add` describes.
+    """The campaign's leads after a harvest of `rows`, which `read_rows` describes, all at once.
 
     Args:
         rows: What the sources gave.
@@ -67,49 +81,47 @@ def intake(
         previous: The campaign's leads so far.
         now: The instant of the harvest.
     """
-    records = Records(campaign)
-    records.add(rows)
-    return take_in(records, known=lambda: known, previous=lambda: previous, now=now)
+    read = read_rows(rows, campaign)
+    people = find_people(read.claims, read.records.num_rows, known)
+    before = lead_columns(previous)
+    records = columns_of(read.records) | {"lead_id": people.lead_ids}
+    leads, counts = take_in(before, people.now_of(before["lead_id"]), records, now)
+    return Intake(leads, read.rejects, people.aliases, counts)
 
 
 def take_in(
-    records: Records,
-    *,
-    known: Callable[[], pd.DataFrame],
-    previous: Callable[[], pd.DataFrame],
-    now: datetime,
-) -> Intake:
-    """The campaign's leads after a harvest.
+    before: Columns, met: pyarrow.Array, records: Columns, now: datetime
+) -> tuple[pd.DataFrame, Counts]:
+    """Leads after a harvest, in order of `lead_id`, and what became of the records.
 
     Of several records of one person the stronger source wins, field by field, where it has a value,
-    and of equals the later record; what the campaign already held is the earliest of them.
+    and of equals the later record; what the campaign already held is the earliest of them. It may
+    be asked of some leads at a time: of those, and of those that they were, everything is needed.
 
     Args:
-        records: What the sources gave; it is handed over, and of no use afterwards.
-        known: Gives `alias` and `lead_id` of everyone met before.
-        previous: Gives the campaign's leads so far; asked once `known` is no longer needed.
+        before: Leads so far, from `lead_columns`.
+        met: The lead that each of them is now, if this harvest holds it.
+        records: What the sources gave, in that order: the columns that `read_rows` gives, with the
+            lead that each turned out to be of.
         now: The instant of the harvest.
     """
-    count = len(records)
-    people = find_people(records.hand_over_claims(), count, known())
-    before = _columns(previous())
-    met = people.settled.take(pc.index_in(before["lead_id"], value_set=people.met))
-    lead_ids, aliases = people.lead_ids, people.aliases
-    del people  # it knows everyone twice
-    seen = merge(_met_again(before, met), records, lead_ids, now)
+    seen = merge(_met_again(before, met), records, now)
     at = pc.index_in(seen["lead_id"], value_set=before["lead_id"])
     there = at.is_valid()
     changed = differing(_filtered(seen, there), before, at.drop_null().to_numpy()).sum()
-    return Intake(
-        leads=_leads(seen, _filtered(before, met.is_null())),
-        rejects=records.rejects(),
-        aliases=aliases,
-        merged=count - len(at),
+    counts = Counts(
+        merged=len(records["lead_id"]) - len(at),
         seen=len(at),
         new=at.null_count,
         changed=int(changed),
         kept=met.null_count,
     )
+    return _leads(seen, _filtered(before, met.is_null())), counts
+
+
+def columns_of(table: pyarrow.Table) -> Columns:
+    """The columns of `table` as Arrow arrays."""
+    return {name: table[name].combine_chunks() for name in table.column_names}
 
 
 def _met_again(before: Columns, met: pyarrow.Array) -> Columns:
@@ -142,7 +154,7 @@ def _leads(seen: Columns, kept: Columns) -> pd.DataFrame:
     return _frame(both)
 
 
-def _columns(frame: pd.DataFrame) -> Columns:
+def lead_columns(frame: pd.DataFrame) -> Columns:
     """The columns of a `raw_leads` frame as Arrow arrays; all of them, even of an empty one."""
     columns = {}
     for name, dtype in dtypes("raw_leads").items():

@@ -1,14 +1,13 @@
 """Records of the same people merged into leads, one row a person, column by column.
 
 Of several records of one person the stronger wins, field by field, where it has a value, and of
-equals the later (`precedence`); each field's source is remembered (`provenance`). A column is let
-go of once it is merged, so that no more than one is held twice.
+equals the later (`precedence`); each field's source is remembered (`provenance`).
 
 Not here: who is the same person (`identity`), or which leads a harvest holds (`intake`).
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -20,7 +19,7 @@ from aicmo_dagster.domain import normalise, quantities
 from aicmo_dagster.domain.addresses import address_kinds
 from aicmo_dagster.domain.identity import Codes
 from aicmo_dagster.domain.provenance import SEPARATOR, Mask, Origins, Patterns, origins_of
-from aicmo_dagster.domain.records import INTAKE_MAKES, ORIGIN, Records
+from aicmo_dagster.domain.records import INTAKE_MAKES, ORIGIN
 from aicmo_dagster.domain.schemas import dtypes
 
 Columns = dict[str, pyarrow.Array]
@@ -114,31 +113,30 @@ def groups_of(lead_ids: pyarrow.Array) -> Groups:
     return Groups(encoded.dictionary.take(by_id), order, starts)
 
 
-def merge(again: Columns, records: Records, lead_ids: pyarrow.Array, now: datetime) -> Columns:
+def merge(again: Columns, records: Columns, now: datetime) -> Columns:
     """One row a lead, in order of `lead_id`.
 
     Args:
         again: The leads so far that are among them, under the ids they go by now, earlier first.
-        records: What the sources gave; handed over column by column.
-        lead_ids: The lead of each record.
+        records: What the sources gave, in that order, with `ORIGIN` and the `lead_id` of each.
         now: The instant of the harvest.
     """
-    groups = groups_of(pyarrow.concat_arrays([again["lead_id"], lead_ids]))
-    given = records.hand_over(ORIGIN, pyarrow.string())
+    groups = groups_of(pyarrow.concat_arrays([again["lead_id"], records["lead_id"]]))
+    given = records[ORIGIN]
     origins = origins_of(again["source"], again["origins"], given)
     stated = _without_derived(again, origins)
     merging = _Merging(groups, origins)
     columns: Columns = {"lead_id": groups.leads}
     # Its source first, since the other fields are told from it where theirs is another.
     for name in ("source", *(n for n in _KINDS if n not in {"source", "lead_id", *INTAKE_MAKES})):
-        values = pyarrow.concat_arrays([stated[name], *records.hand_over(name, _KINDS[name])])
+        values = pyarrow.concat_arrays([stated[name], records[name]])
         columns[name] = merging.custom(values) if name == "custom" else merging.field(name, values)
     for name, (base, derive) in _DERIVED.items():
         columns[name] = merging.derived(name, columns[name], base, derive(columns[base]))
     columns["sources"] = _united(groups, again["sources"], given)
     columns["origins"] = merging.origins()
     columns["address_kind"] = address_kinds(columns["email"])
-    columns |= _seen(groups, again["first_seen_at"], len(lead_ids), now)
+    columns |= _seen(groups, again["first_seen_at"], len(given), now)
     return {name: columns[name].cast(kind) for name, kind in _KINDS.items()}
 
 
@@ -189,11 +187,14 @@ class _Merging:
         mixed = self._groups.mixed(values, held)
         texts = []
         for members in self._groups.members(mixed):
+            stated = [json.loads(values[member].as_py()) for member in members.tolist()]
+            # In the order in which they came, so that what says nothing new changes no letter.
+            fields: dict[str, object] = dict.fromkeys(key for each in stated for key in each)
+            by_strength = range(len(stated))
             if strength is not None:
-                members = members[np.argsort(strength[members], kind="stable")]
-            fields: dict[str, object] = {}
-            for member in members.tolist():
-                fields |= json.loads(values[member].as_py())
+                by_strength = np.argsort(strength[members], kind="stable").tolist()
+            for place in by_strength:
+                fields |= stated[place]
             texts.append(json.dumps(fields, ensure_ascii=False))
         mask = np.zeros(len(latest), bool)
         mask[mixed] = True
@@ -245,11 +246,9 @@ def _without_derived(leads: Columns, origins: Origins) -> Columns:
     return stated
 
 
-def _united(
-    groups: Groups, sources: pyarrow.Array, given: Sequence[pyarrow.Array]
-) -> pyarrow.Array:
+def _united(groups: Groups, sources: pyarrow.Array, given: pyarrow.Array) -> pyarrow.Array:
     """Every source of each lead, sorted, of leads that had `sources` and records `given` by one."""
-    encoded = pyarrow.concat_arrays([sources, *given]).dictionary_encode()
+    encoded = pyarrow.concat_arrays([sources, given]).dictionary_encode()
     lists = [text.split(SEPARATOR) for text in encoded.dictionary.to_pylist()]
     codes = encoded.indices.to_numpy()
     patterns = Patterns(len(groups.leads))

@@ -3,7 +3,7 @@
 Not here: who takes the places that are left (`routing`, `drawing`).
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Self
@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from aicmo_dagster.domain.campaigns import Campaign, Route
+from aicmo_dagster.domain.campaigns import Campaign
+from aicmo_dagster.domain.sections.routing import Route
 
 
 @dataclass
@@ -34,13 +35,23 @@ class Places:
     def of(
         cls, campaign: Campaign, routed: pd.DataFrame, ended: Collection[str], now: datetime
     ) -> Self:
-        """The places at `now`: active leads count against `capacity`, today's against `per_day`."""
-        routes = campaign.routing.sequences
-        names = [route.sequence for route in routes]
-        start, end = _day(now, campaign.zone)
+        """The places at `now`, where `routed` are in a sequence or, of those, `ended`."""
+        start, end = (pd.Timestamp(bound) for bound in day_of(now, campaign.zone))
         today = (routed["routed_at"] >= start) & (routed["routed_at"] < end)
-        load = _count(routed[~routed["lead_id"].isin(list(ended))], names)
-        new = _count(routed[today], names)
+        active = routed[~routed["lead_id"].isin(list(ended))]
+        return cls.holding(campaign, _counts(active), _counts(routed[today]))
+
+    @classmethod
+    def holding(
+        cls, campaign: Campaign, active: Mapping[str, int], today: Mapping[str, int]
+    ) -> Self:
+        """The places where so many are in each sequence, and so many entered it on this day.
+
+        Active leads count against `capacity`, today's against `per_day`.
+        """
+        routes = campaign.routing.sequences
+        load = np.array([active.get(route.sequence, 0) for route in routes], np.int64)
+        new = np.array([today.get(route.sequence, 0) for route in routes], np.int64)
         at_once = np.array([route.capacity or np.inf for route in routes]) - load
         per_day = np.array([route.per_day or np.inf for route in routes]) - new
         return cls(routes, load, np.maximum(np.minimum(at_once, per_day), 0))
@@ -109,14 +120,12 @@ def _hindrance(target: str, places: Places, *, ended: bool, unsent: bool) -> str
     return f"'{target}' is full" if places.room[position] < 1 else None
 
 
-def _count(routed: pd.DataFrame, names: list[str]) -> npt.NDArray[np.int64]:
-    counts = routed["sequence"].value_counts()
-    return np.array([int(counts.get(name, 0)) for name in names])
-
-
-def _day(now: datetime, zone: ZoneInfo) -> tuple[pd.Timestamp, pd.Timestamp]:
-    """The calendar day of `now` in `zone`, from midnight to midnight."""
+def day_of(now: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:
+    """The calendar day of `now` in `zone`, from midnight to midnight, in UTC."""
     day = now.astimezone(zone).date()
-    bounds = (datetime.combine(each, time(), zone) for each in (day, day + timedelta(days=1)))
-    start, end = (pd.Timestamp(bound.astimezone(UTC)) for bound in bounds)
-    return start, end
+    start, end = (datetime.combine(each, time(), zone) for each in (day, day + timedelta(days=1)))
+    return start.astimezone(UTC), end.astimezone(UTC)
+
+
+def _counts(routed: pd.DataFrame) -> dict[str, int]:
+    return {str(name): int(n) for name, n in routed["sequence"].value_counts().items()}

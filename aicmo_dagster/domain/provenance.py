@@ -47,17 +47,15 @@ class Origins:
         return None if len(set(steps.tolist())) <= 1 else -steps[self.of(field)]
 
 
-def origins_of(
-    sources: pyarrow.Array, stored: pyarrow.Array, given: Sequence[pyarrow.Array]
-) -> Origins:
+def origins_of(sources: pyarrow.Array, stored: pyarrow.Array, given: pyarrow.Array) -> Origins:
     """The origins of leads so far, and of the records after them.
 
     Args:
         sources: The source of each lead so far.
         stored: The `origins` of each.
-        given: The source of each record, part by part.
+        given: The source of each record.
     """
-    main = pyarrow.concat_arrays([sources, *given]).dictionary_encode()
+    main = pyarrow.concat_arrays([sources, given]).dictionary_encode()
     kept = stored.dictionary_encode()
     objects = [json.loads(text) for text in kept.dictionary.to_pylist()]
     named = {source for each in objects for source in each.values()}

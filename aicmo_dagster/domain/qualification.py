@@ -16,11 +16,12 @@ import pandas as pd
 import pyarrow
 import pyarrow.compute as pc
 
-from aicmo_dagster.domain.campaigns import Branch, Campaign, Qualification
+from aicmo_dagster.domain.campaigns import Campaign
 from aicmo_dagster.domain.conditions import Condition, describe
 from aicmo_dagster.domain.facts import Facts, Mask, found, mask, one_array
 from aicmo_dagster.domain.overrides import in_words
 from aicmo_dagster.domain.schemas import typed
+from aicmo_dagster.domain.sections.qualification import Branch, Qualification
 
 TEXT = pd.ArrowDtype(pyarrow.string())
 

@@ -1,21 +1,22 @@
 """The records of a harvest as they come in: each part normalised, what is no lead set aside.
 
-A part's text is not kept, only what its fields say, so that a harvest of any size holds little more
-than its leads. What cannot be a lead is split off with the name of the rule it broke, before anyone
-is merged: a good copy of a person must not go with a bad one.
+A part's text is not kept, only what its fields say. What cannot be a lead is split off with the
+name of the rule it broke, before anyone is merged: a good copy of a person must not go with a bad
+one.
 
 Not here: how a field is read (`normalise`, `quantities`), who is who (`identity`).
 """
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 import pyarrow
 import pyarrow.compute as pc
 
 from aicmo_dagster.domain import normalise, quantities
-from aicmo_dagster.domain.identity import Claims, all_claims, claims_of, identities
+from aicmo_dagster.domain.identity import Claims, claims_of, identities
 from aicmo_dagster.domain.schemas import dtypes
 
 ORIGIN = "origin"
@@ -40,67 +41,47 @@ _READERS: dict[str, Callable[[pyarrow.Array], pyarrow.Array]] = {
 }
 """How each field is read, once it is clean text; the others stay as they are then."""
 
+SCHEMA = pyarrow.schema(
+    [(n, dtype.pyarrow_dtype) for n, dtype in dtypes("raw_leads").items() if n not in INTAKE_MAKES]
+    + [(ORIGIN, pyarrow.string())]
+)
+"""The columns of a record."""
+
 _READ_ALREADY = ("won", "won_at")
 _PLACE = {"source": pyarrow.string(), "file": pyarrow.string(), "row": pyarrow.int64()}
-_REJECT = {**_PLACE, "reason": pyarrow.string(), "content": pyarrow.string()}
 
 
-class Records:
-    """What a campaign's sources gave, in the order they gave it."""
+@dataclass(frozen=True)
+class Read:
+    """What some rows of a harvest say.
 
-    def __init__(self, campaign: str) -> None:
-        self._campaign = campaign
-        self._parts: list[dict[str, pyarrow.Array]] = []
-        self._sizes: list[int] = []
-        self._claims: list[Claims] = []
-        self._rejects: list[pyarrow.Table] = []
+    Args:
+        records: A row for each that may be a lead, as `SCHEMA` says; `lead_id` where it is known.
+        claims: Who they say they are.
+        rejects: `source`, `file`, `row`, `reason` and `content` of each row that is no lead.
+    """
 
-    def __len__(self) -> int:
-        """How many records may be leads."""
-        return sum(self._sizes)
+    records: pyarrow.Table
+    claims: Claims
+    rejects: pd.DataFrame
 
-    def add(self, rows: pd.DataFrame) -> None:
-        """`rows` are among the records, or among the rejects.
 
-        Args:
-            rows: What a source gave, as `sources` describes it; with `lead_id` where it is known.
-                An answer has no `source`: its `file` is the provider that gave it.
-        """
-        table = _normalised(rows)
-        identified = identities(table)
-        reasons = _reasons(rows, table, identified)
-        self._rejects.append(_rejects(rows, reasons))
-        accepted = reasons.is_null()
-        if not pc.all(accepted).as_py():
-            table = table.filter(accepted)
-            identified = {kind: values.filter(accepted) for kind, values in identified.items()}
-        self._claims.append(claims_of(identified, self._campaign))
-        self._sizes.append(table.num_rows)
-        self._parts.append(
-            {
-                name: column.combine_chunks()
-                for name, column in zip(table.column_names, table.columns, strict=True)
-                if column.null_count < table.num_rows
-            }
-        )
+def read_rows(rows: pd.DataFrame, campaign: str) -> Read:
+    """What `rows` say, each of them among the records or among the rejects.
 
-    def hand_over_claims(self) -> Claims:
-        """Who the records say they are; it is not kept here."""
-        parts, self._claims = self._claims, []
-        return all_claims(parts, self._sizes)
-
-    def hand_over(self, name: str, kind: pyarrow.DataType) -> list[pyarrow.Array]:
-        """A column of all records, part by part; what is handed over is not kept here."""
-        parts = zip(self._parts, self._sizes, strict=True)
-        return [
-            part.pop(name) if name in part else pyarrow.nulls(size, kind) for part, size in parts
-        ]
-
-    def rejects(self) -> pd.DataFrame:
-        """`source`, `file`, `row`, `reason` and `content` of each row that is no lead."""
-        nothing = pyarrow.schema(list(_REJECT.items())).empty_table()
-        rejects = pyarrow.concat_tables([nothing, *self._rejects])
-        return rejects.to_pandas(types_mapper=pd.ArrowDtype)
+    Args:
+        rows: What a source gave, as `sources` describes it; with `lead_id` where it is known.
+            An answer has no `source`: its `file` is the provider that gave it.
+        campaign: The campaign's key.
+    """
+    records = _normalised(rows)
+    identified = identities(records)
+    reasons = _reasons(rows, records, identified)
+    accepted = reasons.is_null()
+    if not pc.all(accepted).as_py():
+        records = records.filter(accepted)
+        identified = {kind: values.filter(accepted) for kind, values in identified.items()}
+    return Read(records, claims_of(identified, campaign), _rejects(rows, reasons))
 
 
 def text_rows(given: Sequence[Mapping[str, str]], **shared: str) -> pd.DataFrame:
@@ -119,20 +100,20 @@ def text_rows(given: Sequence[Mapping[str, str]], **shared: str) -> pd.DataFrame
 def _normalised(rows: pd.DataFrame) -> pyarrow.Table:
     """Every field of a lead that a record may have, each value in its one spelling."""
     columns = {}
-    for name, dtype in dtypes("raw_leads").items():
-        if name in INTAKE_MAKES:
+    for name, kind in zip(SCHEMA.names, SCHEMA.types, strict=True):
+        if name == ORIGIN:
             continue
         if name in _READ_ALREADY:
-            values = _given(rows, name, dtype.pyarrow_dtype)
+            values = _given(rows, name, kind)
         elif name == "custom":
             values = pc.fill_null(normalise.text_array(rows.get(name), len(rows)), "{}")
         else:
             text = normalise.texts(normalise.text_array(rows.get(name), len(rows)))
             values = _READERS[name](text) if name in _READERS else text
-        columns[name] = values.cast(dtype.pyarrow_dtype)
+        columns[name] = values.cast(kind)
     provider = normalise.texts(normalise.text_array(rows.get("file"), len(rows)))
     columns[ORIGIN] = pc.coalesce(columns["source"], provider, "")
-    return pyarrow.table(columns)
+    return pyarrow.table(columns, SCHEMA)
 
 
 def _given(rows: pd.DataFrame, name: str, kind: pyarrow.DataType) -> pyarrow.Array:
@@ -156,7 +137,7 @@ def _reasons(
     )
 
 
-def _rejects(rows: pd.DataFrame, reasons: pyarrow.Array) -> pyarrow.Table:
+def _rejects(rows: pd.DataFrame, reasons: pyarrow.Array) -> pd.DataFrame:
     refused = rows[reasons.is_valid().to_numpy(zero_copy_only=False)]
     columns: dict[str, pyarrow.Array] = {}
     for name, kind in _PLACE.items():
@@ -169,7 +150,7 @@ def _rejects(rows: pd.DataFrame, reasons: pyarrow.Array) -> pyarrow.Table:
     ]
     columns["reason"] = reasons.drop_null()
     columns["content"] = pyarrow.array(contents, pyarrow.string())
-    return pyarrow.table(columns)
+    return pyarrow.table(columns).to_pandas(types_mapper=pd.ArrowDtype)
 
 
 def _content(row: dict[str, object]) -> dict[str, object]:

@@ -1,7 +1,9 @@
 """Which sequence a qualified lead goes through: sticky, fair by weight, within capacity.
 
-Not here: who is blocked, for overlap or suppression, and whose sequence has ended; the caller finds
-that in the database and hands it in. Who takes which sequence: `choosing`.
+What `route` does of all leads at once can be done part by part: `entering`, `left_out` and `kept`
+are of some of them. Not here: who is blocked, for overlap or suppression, and whose sequence has
+ended; the caller finds that in the database and hands it in. Who may take a sequence: `candidates`;
+who takes which: `choosing`.
 """
 
 import hashlib
@@ -12,14 +14,12 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 import pyarrow
-import pyarrow.compute as pc
 
 from aicmo_dagster.domain.campaigns import Campaign
-from aicmo_dagster.domain.choosing import choose, conditions_of
-from aicmo_dagster.domain.conditions import columns_asked
+from aicmo_dagster.domain.candidates import by_hand, candidates_among, free_leads, looked_up
+from aicmo_dagster.domain.choosing import choose, wishes_of
 from aicmo_dagster.domain.drawing import CROWDED, FULL, UNMATCHED, Whole
 from aicmo_dagster.domain.facts import one_array
-from aicmo_dagster.domain.overrides import in_words
 from aicmo_dagster.domain.places import Places, moved_by_hand
 from aicmo_dagster.domain.schemas import typed
 
@@ -98,46 +98,21 @@ def route(
         version: The document's version, which newly routed leads follow to their end.
         now: The instant of routing.
     """
-    by_hand = _by_hand(standing.overrides)
+    chosen = by_hand(standing.overrides)
     places = Places.of(campaign, routed, standing.ended, now)
     known = {"ended": standing.ended, "unsent": standing.unsent}
-    staying, notes = moved_by_hand(routed, by_hand, places, version=version, now=now, **known)
-    barred, candidates = _free(qualified, routed, campaign, by_hand, standing.blocked)
-    drawn = choose(candidates, staying, campaign, places, standing.company_load)
-    fresh = _fresh(candidates, drawn, campaign, staying, version, now)
+    staying, notes = moved_by_hand(routed, chosen, places, version=version, now=now, **known)
+    free = free_leads(qualified, routed["lead_id"], campaign, chosen, standing.blocked)
+    candidates = candidates_among(free)
+    turns = {str(among): n for among, n in staying["among"].value_counts().items()}
+    wishes = wishes_of(candidates, campaign)
+    drawn = choose(wishes, turns, campaign, places, standing.company_load).of(candidates)
+    last = int(staying["position"].max()) if len(staying) else 0
+    key = campaign.campaign
+    fresh = entering(candidates, drawn, places, key, after=last, version=version, now=now)
     leads = pd.concat([staying, fresh], ignore_index=True)
     moved = staying["lead_id"][staying["sequence"] != routed["sequence"]]
-    decisions = _decisions(barred, _nowhere(candidates, drawn), leads, notes)
-    return Routed(leads, decisions, moved.tolist())
-
-
-def _free(
-    qualified: pd.DataFrame,
-    routed: pd.DataFrame,
-    campaign: Campaign,
-    by_hand: pd.DataFrame,
-    blocked: pd.DataFrame,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Who is in no sequence yet, by lead id: those who must not be in one, and the candidates.
-
-    `chosen` and `words` are an override's sequence and reason.
-    """
-    needed = columns_needed(campaign) | {"score"}
-    looked_at = qualified[[name for name in qualified if name in needed]]
-    free = _by_id(looked_at[~looked_at["lead_id"].isin(routed["lead_id"])])
-    chosen = _looked_up(free["lead_id"], by_hand["sequence"])
-    words = _looked_up(free["lead_id"], by_hand["words"])
-    free = _with_bars(free.assign(chosen=chosen, words=words), blocked)
-    is_barred = free["cause"].notna()
-    return free[is_barred], free[~is_barred].reset_index(drop=True)
-
-
-def _by_id(leads: pd.DataFrame) -> pd.DataFrame:
-    """In the order of their ids, in which the store hands them over anyway."""
-    ids = one_array(leads["lead_id"])
-    if pc.all(pc.less(ids[:-1], ids[1:])).as_py():
-        return leads.reset_index(drop=True)
-    return leads.take(pc.sort_indices(ids).to_numpy()).reset_index(drop=True)
+    return Routed(leads, decisions(free, drawn, leads, notes), moved.tolist())
 
 
 def _nowhere(candidates: pd.DataFrame, drawn: pd.DataFrame) -> pd.DataFrame:
@@ -145,37 +120,6 @@ def _nowhere(candidates: pd.DataFrame, drawn: pd.DataFrame) -> pd.DataFrame:
     without = drawn["route"] < 0
     why = drawn["route"][without].map(NOWHERE).astype(TEXT)
     return candidates[["lead_id", "words"]][without].assign(cause=why, reason=why)
-
-
-def _by_hand(overrides: pd.DataFrame) -> pd.DataFrame:
-    """Lead to the sequence that a person chose, and why in words."""
-    columns = {
-        "lead_id": overrides["lead_id"],
-        "sequence": overrides["action"].str.removeprefix("route:").astype(TEXT),
-        "words": in_words(overrides),
-    }
-    return pd.DataFrame(columns).set_index("lead_id")
-
-
-def columns_needed(campaign: Campaign) -> set[str]:
-    """The columns of raw leads that routing looks at: reading and picking cost by the column."""
-    conditions = conditions_of(campaign.routing.sequences)
-    return {"lead_id", "email", "domain"} | columns_asked(conditions)
-
-
-def _with_bars(free: pd.DataFrame, blocked: pd.DataFrame) -> pd.DataFrame:
-    """`free` with cause and reason why a lead must not be routed, missing where it may."""
-    by_lead = blocked.set_index("lead_id")
-    why = {name: _looked_up(free["lead_id"], by_lead[name]) for name in ("cause", "reason")}
-    homeless = why["cause"].isna() & free["email"].isna()
-    return free.assign(**{name: text.mask(homeless, "no address") for name, text in why.items()})
-
-
-def _looked_up(lead_ids: pd.Series, texts: pd.Series) -> pd.Series:
-    """What `texts` says of each lead, missing where it says nothing; joins fail on empty frames."""
-    if texts.empty:
-        return pd.Series(pd.NA, lead_ids.index, TEXT)
-    return lead_ids.map(texts.to_dict()).astype(TEXT)
 
 
 def _seeds(campaign: str, lead_ids: pd.Series) -> Whole:
@@ -193,25 +137,37 @@ def _digests(campaign: str, lead_ids: list[str]) -> bytes:
     return b"".join([hashlib.sha256(f"{campaign}|{lead}".encode()).digest() for lead in lead_ids])
 
 
-def _fresh(
+def entering(
     candidates: pd.DataFrame,
     drawn: pd.DataFrame,
-    campaign: Campaign,
-    routed: pd.DataFrame,
+    places: Places,
+    key: str,
+    *,
+    after: int,
     version: int,
     now: datetime,
 ) -> pd.DataFrame:
+    """The `RoutedLeads` frame of the candidates that drew a sequence.
+
+    Args:
+        candidates: By lead id.
+        drawn: What each drew, as `Drawn.of` tells it.
+        places: Of the routes that were drawn from.
+        key: The campaign.
+        after: The position of whoever was routed last.
+        version: The document's version, which they follow to their end.
+        now: The instant of routing.
+    """
     going = drawn["route"] >= 0
     leads = candidates[["lead_id", "score"]][going].reset_index(drop=True)
     drawn = drawn[going].reset_index(drop=True)
-    names = pd.Series([route.sequence for route in campaign.routing.sequences], dtype=TEXT)
-    last = int(routed["position"].max()) if len(routed) else 0
+    names = pd.Series([route.sequence for route in places.routes], dtype=TEXT)
     columns = {
         "lead_id": leads["lead_id"],
         "sequence": names.array.take(drawn["route"].to_numpy()),
         "campaign_version": version,
-        "seed": _seeds(campaign.campaign, leads["lead_id"]),
-        "position": last + drawn["turn"],
+        "seed": _seeds(key, leads["lead_id"]),
+        "position": after + drawn["turn"],
         "score": leads["score"],
         "among": drawn["among"],
         "reason": drawn["reason"],
@@ -220,25 +176,52 @@ def _fresh(
     return typed("routed_leads", columns)
 
 
-def _decisions(
-    barred: pd.DataFrame, nowhere: pd.DataFrame, leads: pd.DataFrame, notes: Mapping[str, str]
+def decisions(
+    free: pd.DataFrame, drawn: pd.DataFrame, routed: pd.DataFrame, notes: Mapping[str, str]
 ) -> pd.DataFrame:
-    """One decision a lead; `words` of those without a sequence are the override's, if any."""
+    """One decision a lead, as `Routed` says.
+
+    Args:
+        free: From `free_leads`; `words` of those without a sequence are the override's, if any.
+        drawn: What the candidates among them drew.
+        routed: lead_id, sequence and reason of those who are in a sequence.
+        notes: Why leads among these are not where a person wants them.
+    """
+    return pd.concat([left_out(free, drawn), kept(routed, notes)], ignore_index=True)
+
+
+def left_out(free: pd.DataFrame, drawn: pd.DataFrame) -> pd.DataFrame:
+    """`decisions` about those of `free` that are in no sequence."""
     columns = ["lead_id", "cause", "reason", "words"]
+    nowhere = _nowhere(candidates_among(free), drawn)
+    barred = free[free["cause"].notna()]
     without = pd.concat([barred[columns], nowhere[columns]], ignore_index=True)
     waiting = (without["words"] + "; it waits: " + without["reason"]).fillna(without["reason"])
     without = without.assign(outcome=_always("not_routed", without), reason=waiting)
-    told = leads["reason"]
+    return _decided(without.drop(columns="words"))
+
+
+def kept(routed: pd.DataFrame, notes: Mapping[str, str]) -> pd.DataFrame:
+    """`decisions` about leads that are in a sequence already."""
+    return _decided(_within(routed, notes))
+
+
+def _within(routed: pd.DataFrame, notes: Mapping[str, str]) -> pd.DataFrame:
+    """The decisions about leads in a sequence."""
+    told = routed["reason"]
     if notes:
-        noted = told + "; " + _looked_up(leads["lead_id"], pd.Series(notes, dtype=TEXT))
+        noted = told + "; " + looked_up(routed["lead_id"], pd.Series(notes, dtype=TEXT))
         told = noted.fillna(told)
-    within = leads[["lead_id"]].assign(
-        outcome=_always("routed", leads), reason=told, cause=leads["sequence"]
+    return routed[["lead_id"]].assign(
+        outcome=_always("routed", routed), reason=told, cause=routed["sequence"]
     )
-    decisions = pd.concat([without.drop(columns="words"), within], ignore_index=True)
-    by_hand = decisions["reason"].str.startswith("override").to_numpy(dtype=bool)
+
+
+def _decided(told: pd.DataFrame) -> pd.DataFrame:
+    """`told` with who decided it."""
+    by_person = told["reason"].str.startswith("override").to_numpy(dtype=bool)
     decider = pd.Series(["routing", "override"], dtype=TEXT)
-    return decisions.assign(decided_by=decider.take(by_hand.astype(np.int64)).array).astype(TEXT)
+    return told.assign(decided_by=decider.take(by_person.astype(np.int64)).array).astype(TEXT)
 
 
 def _always(word: str, leads: pd.DataFrame) -> pd.Series:

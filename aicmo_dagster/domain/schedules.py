@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
 
-from aicmo_dagster.domain.campaigns import Schedule
+from aicmo_dagster.domain.sections.schedule import Schedule
 
 SCHEDULED = ("full_pipeline", "harvest", "nurture", "train", "report")
 """The jobs that a schedule starts. Of two due at once, the earlier here is asked for first."""

@@ -82,6 +82,11 @@ def identity_key(key: bytes, kind: str, identity: str) -> str:
     return _digest(key, "identity", kind, identity).hex()
 
 
+def identity_keys(key: bytes, kind: str, identities: Iterable[str]) -> list[str]:
+    """`identity_key` of each of many identities."""
+    return _hashes(key, f"identity{_MARK}{kind}{_MARK}", identities)
+
+
 def person_key(key: bytes, provider: str, identity: str) -> str:
     """The keyed hash that a provider's answer about a person is kept under, in all campaigns.
 
@@ -95,8 +100,7 @@ def person_key(key: bytes, provider: str, identity: str) -> str:
 
 def person_keys(key: bytes, provider: str, identities: Iterable[str]) -> list[str]:
     """`person_key` of each of many identities."""
-    digest, start = hmac.digest, f"person{_MARK}{provider}{_MARK}".encode()
-    return [digest(key, start + identity.encode(), "sha256").hex() for identity in identities]
+    return _hashes(key, f"person{_MARK}{provider}{_MARK}", identities)
 
 
 def environment_key(key: bytes, public_url: str) -> str:
@@ -142,3 +146,9 @@ def _validated(address: str) -> ValidatedEmail | None:
 
 def _digest(key: bytes, *parts: str) -> bytes:
     return hmac.digest(key, _MARK.join(parts).encode(), "sha256")
+
+
+def _hashes(key: bytes, start: str, texts: Iterable[str]) -> list[str]:
+    """The keyed hash of `start` and each of `texts`."""
+    digest, begun = hmac.digest, start.encode()
+    return [digest(key, begun + text.encode(), "sha256").hex() for text in texts]

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from html import escape, unescape
 
-from aicmo_dagster.domain.campaigns import Track
 from aicmo_dagster.domain.links import click_token, link_name, open_token
 from aicmo_dagster.domain.markdown import Rendered
+from aicmo_dagster.domain.sections.nurture import Track
 
 _ANCHOR = re.compile(r'(<a\b[^>]*?\bhref=")(https?://[^"]*)(")', re.IGNORECASE)
 _URL = re.compile(r"https?://[^\s<>\"]+")

@@ -15,8 +15,8 @@ from email.utils import format_datetime
 from functools import lru_cache
 from urllib.parse import quote
 
-from aicmo_dagster.domain.campaigns import Sender
 from aicmo_dagster.domain.markdown import Rendered
+from aicmo_dagster.domain.sections.nurture import Sender
 from aicmo_dagster.mail.headers import (
     WIDTH,
     ascii_address,

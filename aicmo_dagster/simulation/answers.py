@@ -1,7 +1,7 @@
 """Messages that come back, as bytes: answers, absences, bounces and complaints.
 
 The same reaction always makes the same bytes. Not here: when they come (`behaviour`), or what is
-made of them (`stages.listen`).
+made of them (`engaging.listen`).
 """
 
 from datetime import datetime

@@ -6,7 +6,7 @@ Not here: what is due (`world`).
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from aicmo_dagster.stages.providers import Time
+from aicmo_dagster.stages.harvesting.providers import Time
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from aicmo_dagster.domain.campaigns import ApolloSource, Campaign, CsvSource
+from aicmo_dagster.domain.campaigns import Campaign
+from aicmo_dagster.domain.sections.sources import ApolloSource, CsvSource
 from aicmo_dagster.settings import Settings
 from aicmo_dagster.simulation.behaviour import Behaviour
 from aicmo_dagster.simulation.clock import VirtualClock

@@ -14,7 +14,9 @@ from typing import Any
 
 import pandas as pd
 
-from aicmo_dagster.domain.campaigns import Campaign, Enrich, Fit
+from aicmo_dagster.domain.campaigns import Campaign
+from aicmo_dagster.domain.sections.scoring import Fit
+from aicmo_dagster.domain.sections.sources import Enrich
 from aicmo_dagster.simulation.behaviour import chance
 
 FIELDS = (

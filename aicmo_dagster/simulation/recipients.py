@@ -19,8 +19,8 @@ from aicmo_dagster.domain.links import (
 from aicmo_dagster.simulation.answers import message
 from aicmo_dagster.simulation.behaviour import Behaviour, Letter, Reaction, reactions
 from aicmo_dagster.simulation.post import Journal
-from aicmo_dagster.stages.listen import handle
-from aicmo_dagster.stages.record import unsubscribe
+from aicmo_dagster.stages.engaging.listen import handle
+from aicmo_dagster.stages.engaging.record import unsubscribe
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.spool import Writer
 

@@ -12,25 +12,25 @@ from dataclasses import InitVar, dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
-from aicmo_dagster.domain.campaigns import Schedule
 from aicmo_dagster.domain.nurture.caps import CAMPAIGN, HALTED, SENDER, SENDER_HOUR
 from aicmo_dagster.domain.schedules import next_ticks
 from aicmo_dagster.domain.schemas import STAGES
+from aicmo_dagster.domain.sections.schedule import Schedule
 from aicmo_dagster.mail.delivery import Transport
 from aicmo_dagster.simulation.behaviour import Behaviour
 from aicmo_dagster.simulation.clock import VirtualClock
 from aicmo_dagster.simulation.post import Journal, PostOffice
 from aicmo_dagster.simulation.recipients import Fit, Recipients
-from aicmo_dagster.stages.attempts import Attempt
-from aicmo_dagster.stages.clock import PATIENCE, Ended, Request, look, settle
-from aicmo_dagster.stages.engage import engage
-from aicmo_dagster.stages.harvest import harvest
-from aicmo_dagster.stages.nurture import nurture
-from aicmo_dagster.stages.qualify import qualify_leads
+from aicmo_dagster.stages.deciding.qualify import qualify_leads
+from aicmo_dagster.stages.deciding.route import route_leads
+from aicmo_dagster.stages.deciding.score import score_leads
+from aicmo_dagster.stages.engaging.engage import engage
+from aicmo_dagster.stages.harvesting.harvest import harvest
+from aicmo_dagster.stages.nurturing.nurture import nurture
+from aicmo_dagster.stages.operating.attempts import Attempt
+from aicmo_dagster.stages.operating.clock import PATIENCE, Ended, Request, look, settle
+from aicmo_dagster.stages.operating.sharing import NURTURE
 from aicmo_dagster.stages.report import Report
-from aicmo_dagster.stages.route import route_leads
-from aicmo_dagster.stages.score import score_leads
-from aicmo_dagster.stages.sharing import NURTURE
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.due import next_mail_at
 from aicmo_dagster.store.pacing import room_again_at

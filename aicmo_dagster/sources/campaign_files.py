@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from aicmo_dagster.domain.campaigns import ApolloSource, Campaign, CsvSource, read_campaign
+from aicmo_dagster.domain.campaigns import Campaign, read_campaign
 from aicmo_dagster.domain.documents import parse_yaml
+from aicmo_dagster.domain.sections.sources import ApolloSource, CsvSource
 from aicmo_dagster.domain.template_faults import template_problems
 from aicmo_dagster.errors import BadInput, Problem
 from aicmo_dagster.sources.apollo_filters import filter_problems

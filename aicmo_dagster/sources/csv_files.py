@@ -16,10 +16,10 @@ import pandas as pd
 import pyarrow
 import pyarrow.compute as pc
 
-from aicmo_dagster.domain.campaigns import CsvSource, Outcome
 from aicmo_dagster.domain.normalise import texts
 from aicmo_dagster.domain.quantities import INSTANT, instants
 from aicmo_dagster.domain.sandbox import RenderFailed
+from aicmo_dagster.domain.sections.sources import CsvSource, Outcome
 from aicmo_dagster.domain.templates import row_columns, row_template
 from aicmo_dagster.errors import BadInput, Problem
 from aicmo_dagster.sources import remote_files

@@ -1,7 +1,7 @@
 """Leave for a request to go: asked for at the last moment, and handed back once it is answered.
 
 What is prepared ahead is not on its way yet, and may still be kept back. Not here: how many may go
-at once, or what keeps them back (`stages.in_flight`).
+at once, or what keeps them back (`harvesting.in_flight`).
 """
 
 from typing import Protocol

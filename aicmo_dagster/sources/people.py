@@ -136,7 +136,7 @@ def text_of(value: object) -> str | None:
     """`value` as raw text, if it is a text that holds something or a number."""
     if type(value) is str and value.isascii():  # as most are
         return value if value.strip() else None
-    if isinstance(value, bool):
+    if value is None or isinstance(value, bool):
         return None
     if isinstance(value, float):
         whole = math.isfinite(value) and value.is_integer()

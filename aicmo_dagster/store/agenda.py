@@ -6,7 +6,7 @@ not what is enrolled. Not here: what follows (`domain.nurture.planning`), or sen
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,7 +17,9 @@ import sqlalchemy as sa
 from aicmo_dagster.domain.facts import one_array
 from aicmo_dagster.domain.nurture.lifecycle import SKIPPED
 from aicmo_dagster.domain.nurture.planning import DEADLINE, NEEDED
-from aicmo_dagster.store.database import fetch_frame, note_growth, put_row, staged, written_out
+from aicmo_dagster.store.fetching import fetch_frame
+from aicmo_dagster.store.index_conditions import constant, written_out
+from aicmo_dagster.store.loading import note_growth, staged
 from aicmo_dagster.store.pauses import Shift, shifts
 from aicmo_dagster.store.responses import (
     CLICKED,
@@ -33,6 +35,7 @@ from aicmo_dagster.store.tables import (
     nurture_sends,
     planning_cursors,
 )
+from aicmo_dagster.store.upserts import put_row
 
 STATES = ("enrolled", "active", "finished", "exited")
 SETTLED = ("accepted", "rejected", "cancelled")
@@ -42,9 +45,10 @@ FOLD_BACK = timedelta(minutes=6)
 _INSTANT = pd.ArrowDtype(pyarrow.timestamp("us", tz="UTC"))
 _TEXT = pd.ArrowDtype(pyarrow.string())
 _CHANGES = {"lead_id": _TEXT, "state": _TEXT, "look_at": _INSTANT, "reason": _TEXT}
+_MOVED = {"lead_id": _TEXT, "step": _TEXT, "due_at": _INSTANT, "deadline_at": _INSTANT}
 
 _FEW = 200
-"""Entries that are changed one by one: for so few, a temporary table costs more than they do."""
+"""Entries, or sends, that are changed one by one: for so few, a temporary table costs more."""
 
 _LATE_COMMITS = 1000
 """Events looked at again: a number may be given before another and committed after it."""
@@ -151,7 +155,7 @@ _HEEDED = sa.select(planning_cursors.c.event_id).where(
 
 
 def leads_to_look_at(connection: sa.Connection, campaign: str, now: datetime) -> pd.DataFrame:
-    """A frame of `planning.NEEDED`: the leads to plan for now; `email` may be missing.
+    """A frame of `planning.NEEDED`: the leads to plan for now; who has no `email` is null in it.
 
     Beside it, `not_before`: nothing is due earlier; and `pending`: whether it opened or clicked
     since its last send and nobody knows yet whether that was a person. A pause after which
@@ -217,20 +221,33 @@ def record_plan(
         return 0
     told = sends[["lead_id", "step", "due_at"]]
     late = told.assign(deadline_at=told["due_at"] + pd.Timedelta(DEADLINE))
-    with staged(connection, nurture_sends, late) as incoming:
+    fixed = {"of_campaign": campaign, "at_now": now}
+    if len(late) <= _FEW:
         return connection.execute(
-            sa.update(nurture_sends)
-            .where(
-                _SENDS.campaign == campaign,
-                _SENDS.lead_id == incoming.c.lead_id,
-                _SENDS.step == incoming.c.step,
-                _SENDS.state == "planned",
-                _SENDS.reason.is_(None),
-                _SENDS.due_at > now,
-                _SENDS.due_at != incoming.c.due_at,
-            )
-            .values(due_at=incoming.c.due_at, deadline_at=incoming.c.deadline_at)
+            _MOVE, _rows_of(late[list(_MOVED)].astype(_MOVED), fixed)
         ).rowcount
+    with staged(connection, nurture_sends, late) as incoming:
+        return connection.execute(_moving(dict(incoming.c)), fixed).rowcount
+
+
+def _moving(told: Mapping[str, sa.ColumnElement[Any]]) -> sa.Update:
+    """Sends that wait to be due, and for nothing else, are due when `told` says of each."""
+    return (
+        sa.update(nurture_sends)
+        .where(
+            _SENDS.campaign == sa.bindparam("of_campaign"),
+            _SENDS.lead_id == told["lead_id"],
+            _SENDS.step == told["step"],
+            _SENDS.state == constant("planned"),
+            _SENDS.reason.is_(None),
+            _SENDS.due_at > sa.bindparam("at_now", type_=_SENDS.due_at.type),
+            _SENDS.due_at != told["due_at"],
+        )
+        .values(due_at=told["due_at"], deadline_at=told["deadline_at"])
+    )
+
+
+_MOVE = _moving({name: sa.bindparam(f"to_{name}", type_=_SENDS[name].type) for name in _MOVED})
 
 
 def look_again(
@@ -298,14 +315,17 @@ def _engagement(
 ) -> dict[str, Any]:
     """Whether each lead has opened or clicked since its last send."""
     values = {"of_campaign": campaign, "at_now": now}
+    pending = leads["lead_id"].isin(list(connection.scalars(_PENDING, values)))
     events = fetch_frame(connection, _RESPONSES, values)
+    if events.empty:
+        return {"opened": False, "clicked": False, "pending": pending}
     told_since = events.merge(leads[["lead_id", "sent_at"]], on="lead_id")
     seen = told_since[told_since["happened_at"] >= told_since["sent_at"]]
     found = {
         name: leads["lead_id"].isin(seen.loc[seen["kind"] == kind, "lead_id"])
         for name, kind in (("opened", OPENED), ("clicked", CLICKED))
     }
-    return found | {"pending": leads["lead_id"].isin(list(connection.scalars(_PENDING, values)))}
+    return found | {"pending": pending}
 
 
 def _of_those_looked_at(told: sa.Select[Any]) -> sa.Select[Any]:
@@ -329,12 +349,7 @@ def _change(connection: sa.Connection, campaign: str, changes: pd.DataFrame, now
     frame = changes[list(_CHANGES)].astype(_CHANGES)
     if len(frame) <= _FEW:
         fixed = {"of_campaign": campaign, "at_now": now}
-        columns = (one_array(frame[name]).to_pylist() for name in _CHANGES)
-        rows = [
-            fixed | {f"to_{name}": value for name, value in zip(_CHANGES, row, strict=True)}
-            for row in zip(*columns, strict=True)
-        ]
-        connection.execute(_CHANGE, rows)
+        connection.execute(_CHANGE, _rows_of(frame, fixed))
         return
     with staged(connection, agenda, frame, changed_at=now) as incoming:
         names = ("state", "look_at", "reason", "changed_at")
@@ -343,6 +358,13 @@ def _change(connection: sa.Connection, campaign: str, changes: pd.DataFrame, now
             .where(_AGENDA.campaign == campaign, _AGENDA.lead_id == incoming.c.lead_id)
             .values({name: incoming.c[name] for name in names})
         )
+
+
+def _rows_of(frame: pd.DataFrame, fixed: Mapping[str, object]) -> list[dict[str, Any]]:
+    """`fixed` and, by column, what each row of `frame` is changed to."""
+    columns = (one_array(frame[name]).to_pylist() for name in frame)
+    names = [f"to_{name}" for name in frame]
+    return [{**fixed, **dict(zip(names, row, strict=True))} for row in zip(*columns, strict=True)]
 
 
 _CHANGE = (

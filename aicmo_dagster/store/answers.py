@@ -5,7 +5,7 @@ from collections.abc import Collection
 import pandas as pd
 import sqlalchemy as sa
 
-from aicmo_dagster.store.database import fetch_frame
+from aicmo_dagster.store.fetching import fetch_frame
 from aicmo_dagster.store.tables import events, handoffs, nurture_sends
 
 REPLY, HANDOFF = "reply", "handoff"

@@ -10,8 +10,8 @@ from typing import Literal
 
 import sqlalchemy as sa
 
-from aicmo_dagster.store.database import insert_once
 from aicmo_dagster.store.tables import api_requests
+from aicmo_dagster.store.upserts import insert_once
 
 LEASE = timedelta(minutes=2)
 """For this long a request that was begun is being done; after it, whoever did it has died."""

@@ -1,15 +1,18 @@
 """What the ledger must be able to prove of itself, read back independently of how it came about.
 
-Not here: the claims (`stages.mail_claims`).
+Not here: the claims (`nurturing.mail_claims`).
 """
 
 from datetime import datetime, timedelta
+from functools import cache
 from itertools import pairwise
+from typing import Any
 
 import pandas as pd
 import sqlalchemy as sa
 
-from aicmo_dagster.store.database import fetch_frame, written_out
+from aicmo_dagster.store.fetching import fetch_frame
+from aicmo_dagster.store.index_conditions import written_out
 from aicmo_dagster.store.pacing import SPENT
 from aicmo_dagster.store.tables import (
     FRAME_TABLES,
@@ -75,16 +78,26 @@ def due_by_day(
     connection: sa.Connection, campaign: str, begin: datetime, days: int
 ) -> dict[str, list[int]]:
     """Waiting sends by sender and day from `begin` on; what was due before counts on the first."""
-    bounds = [begin + timedelta(days=number) for number in range(days + 1)]
+    bounds = {f"at_{number}": begin + timedelta(days=number) for number in range(1, days + 1)}
+    rows = connection.execute(_due_by_day(days), {"of_campaign": campaign, **bounds})
+    return {sender: [int(count) for count in counts] for sender, *counts in rows}
+
+
+@cache
+def _due_by_day(days: int) -> sa.Select[Any]:
+    """The statement of `due_by_day`, which takes as long to make as to execute."""
+    bounds = [
+        sa.bindparam(f"at_{number}", type_=_SENDS.due_at.type) for number in range(1, days + 1)
+    ]
     columns = [
         sa.func.sum(sa.case(((_SENDS.due_at >= low) & (_SENDS.due_at < high), 1), else_=0))
-        for low, high in pairwise(bounds[1:])
+        for low, high in pairwise(bounds)
     ]
-    first = sa.func.sum(sa.case((_SENDS.due_at < bounds[1], 1), else_=0))
-    query = (
+    first = sa.func.sum(sa.case((_SENDS.due_at < bounds[0], 1), else_=0))
+    return (
         sa.select(_SENDS.sender, first, *columns)
         .where(
-            _SENDS.campaign == campaign,
+            _SENDS.campaign == sa.bindparam("of_campaign"),
             written_out(_SENDS.state, ("planned", "deferred")),
             _SENDS.priority.in_((0, 1)),  # so that the index serves
             _SENDS.due_at < bounds[-1],
@@ -92,7 +105,6 @@ def due_by_day(
         .group_by(_SENDS.sender)
         .order_by(_SENDS.sender)
     )
-    return {row[0]: [int(count) for count in row[1:]] for row in connection.execute(query)}
 
 
 def exits(connection: sa.Connection, campaign: str) -> dict[str, int]:

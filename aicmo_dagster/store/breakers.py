@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from aicmo_dagster.domain.mailboxes import mailbox_provider
-from aicmo_dagster.store.database import put_row
 from aicmo_dagster.store.tables import breakers
+from aicmo_dagster.store.upserts import put_row
 
 IN_A_ROW = {"provider": 5, "step": 3}
 """Refusals in a row that open a breaker: of a provider for a sender, and of a step's message."""

@@ -17,8 +17,8 @@ from pydantic import ValidationError
 
 from aicmo_dagster.domain.campaigns import Campaign
 from aicmo_dagster.errors import AicmoError, NotFound
-from aicmo_dagster.store.database import insert_once
 from aicmo_dagster.store.tables import campaign_versions, campaigns
+from aicmo_dagster.store.upserts import insert_once
 
 ACTIVE = "active"
 ARCHIVED = "archived"

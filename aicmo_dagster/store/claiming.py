@@ -19,19 +19,19 @@ from aicmo_dagster.domain.nurture.places import Place, place_of
 from aicmo_dagster.domain.nurture.timing import next_opening
 from aicmo_dagster.domain.tokens import address_keys, domain_key
 from aicmo_dagster.store.breakers import provider_scope, step_scope
-from aicmo_dagster.store.database import take_turn, written_out
+from aicmo_dagster.store.database import take_turn
+from aicmo_dagster.store.index_conditions import constant, one_of, written_out
 from aicmo_dagster.store.ledger import WAITING, Send, advance, in_states
 from aicmo_dagster.store.overrides import PAUSED, leads_overridden
 from aicmo_dagster.store.pacing import read_allowance
 from aicmo_dagster.store.pauses import paused_sequences
-from aicmo_dagster.store.prepared import Prepared, constant
+from aicmo_dagster.store.prepared import Prepared
 from aicmo_dagster.store.suppressions import any_suppressed, suppressed
 from aicmo_dagster.store.tables import (
     FRAME_TABLES,
     events,
     handoffs,
     nurture_sends,
-    one_of,
     suppressions,
 )
 

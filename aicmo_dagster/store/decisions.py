@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow
 import sqlalchemy as sa
 
-from aicmo_dagster.store.database import FEW, bulk_insert, staged
+from aicmo_dagster.store.loading import FEW, bulk_insert, staged
 from aicmo_dagster.store.tables import decisions
 
 _VERDICT = ("outcome", "reason", "decided_by")

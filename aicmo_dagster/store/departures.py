@@ -6,7 +6,7 @@ written outlasts the process but not a loss of power: then, or on another machin
 and every call that was begun is in doubt. A lock shows that the writer runs, which its number and
 the clock alone do not: either may be another's, or be set anew.
 
-Not here: the calls (`provider_calls`), or when one leaves (`stages.paid_calls`).
+Not here: the calls (`provider_calls`), or when one leaves (`harvesting.paid_calls`).
 """
 
 import fcntl

@@ -8,7 +8,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from aicmo_dagster.store.campaigns import ACTIVE
-from aicmo_dagster.store.database import written_out
+from aicmo_dagster.store.index_conditions import written_out
 from aicmo_dagster.store.responses import CLICKED, OPENED
 from aicmo_dagster.store.tables import (
     FRAME_TABLES,

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from aicmo_dagster.domain.facts import one_array
-from aicmo_dagster.store.database import fetch_frame
+from aicmo_dagster.store.fetching import fetch_frame
 from aicmo_dagster.store.responses import CLICKED, REPLIED, responses
 from aicmo_dagster.store.tables import nurture_sends
 

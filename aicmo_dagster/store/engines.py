@@ -1,6 +1,6 @@
 """Connecting: from a URL to an engine, and what to tell the user where that fails.
 
-Not here: transactions and bulk loads (`database`), or what the database holds (`tables`).
+Not here: transactions (`database`), bulk loads (`loading`), or what the database holds (`tables`).
 """
 
 import os
@@ -227,12 +227,25 @@ def _use_wal(connection: Any) -> None:
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
-    mode = connection.get_execution_options().get("sqlite_begin", "")
+    options = connection.get_execution_options()
+    begin = f"BEGIN {options.get('sqlite_begin', '')}"
     errors = connection.dialect.loaded_dbapi.Error
     try:
         # By the driver itself: SQLAlchemy takes longer over it than SQLite over a small write.
-        connection.connection.cursor().execute(f"BEGIN {mode}")
+        cursor = connection.connection.cursor()
+        _allow_writes(connection, cursor, not options.get("sqlite_read_only", False))
+        cursor.execute(begin)
     except errors as error:
         raise sa.exc.DBAPIError.instance(
-            f"BEGIN {mode}", None, error, errors, hide_parameters=True, dialect=connection.dialect
+            begin, None, error, errors, hide_parameters=True, dialect=connection.dialect
         ) from error
+
+
+def _allow_writes(connection: sa.Connection, cursor: Any, wanted: bool) -> None:
+    """Said only where it differs from before: SQLite plans all statements anew after it.
+
+    So a raw connection of the pool may be one that only reads.
+    """
+    if connection.info.get("allows_writes", True) != wanted:
+        cursor.execute(f"PRAGMA query_only = {'OFF' if wanted else 'ON'}")
+        connection.info["allows_writes"] = wanted

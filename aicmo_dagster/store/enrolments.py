@@ -5,6 +5,7 @@ runs at the same moment, one gets the person. Not here: which sequence a lead go
 (`domain.routing`), or who is kept out for other reasons (`overlaps`).
 """
 
+from collections.abc import Collection, Iterator
 from datetime import datetime
 
 import pandas as pd
@@ -13,7 +14,8 @@ from sqlalchemy.dialects import postgresql
 
 from aicmo_dagster.store.campaigns import ACTIVE
 from aicmo_dagster.store.claiming import STOPPING_EVENTS
-from aicmo_dagster.store.database import fetch_frame, insert_unless_taken, staged
+from aicmo_dagster.store.fetching import fetch_frame
+from aicmo_dagster.store.loading import insert_unless_taken, staged
 from aicmo_dagster.store.tables import (
     FRAME_TABLES,
     campaigns,
@@ -57,6 +59,41 @@ def enrolled(connection: sa.Connection, campaign: str) -> pd.DataFrame:
     return fetch_frame(connection, statement.where(_COLUMNS.campaign == campaign))
 
 
+def ended_among(connection: sa.Connection, campaign: str, lead_ids: Collection[str]) -> set[str]:
+    """Those of the leads whose sequence has ended."""
+    statement = sa.select(_COLUMNS.lead_id).where(
+        _COLUMNS.campaign == campaign, _COLUMNS.lead_id.in_(lead_ids), ~is_active()
+    )
+    return set(connection.scalars(statement))
+
+
+def unenrolled(connection: sa.Connection, campaign: str, rows: int) -> Iterator[pd.DataFrame]:
+    """The routed leads of the campaign that are not enrolled, at most `rows` at a time.
+
+    They may be enrolled meanwhile: lead_id, sequence and campaign_version of each, by lead.
+    """
+    routed = FRAME_TABLES["routed_leads"]
+    query = (
+        sa.select(routed.c.lead_id, routed.c.sequence, routed.c.campaign_version)
+        .where(routed.c.campaign == campaign, ~sa.exists().where(_of_lead(routed)))
+        .order_by(routed.c.lead_id)
+        .limit(rows)
+    )
+    frame = fetch_frame(connection, query)
+    while len(frame):
+        yield frame
+        if len(frame) < rows:
+            return
+        frame = fetch_frame(connection, query.where(routed.c.lead_id > frame["lead_id"].iloc[-1]))
+
+
+def withdraw_unrouted(connection: sa.Connection, campaign: str) -> None:
+    """Whoever is not routed in the campaign any more is in no sequence of it."""
+    routed = FRAME_TABLES["routed_leads"]
+    gone = ~sa.exists().where(_of_lead(routed))
+    connection.execute(sa.delete(enrolments).where(_COLUMNS.campaign == campaign, gone))
+
+
 def active_by_sequence(connection: sa.Connection, campaign: str) -> dict[str, int]:
     """Sequence to how many routed leads of the campaign it has whose way through it has not ended.
 
@@ -70,6 +107,26 @@ def active_by_sequence(connection: sa.Connection, campaign: str) -> dict[str, in
         .group_by(routed.c.sequence)
     )
     return dict(connection.execute(query).all())
+
+
+def entered_between(
+    connection: sa.Connection, campaign: str, start: datetime, end: datetime
+) -> dict[str, int]:
+    """Sequence to how many leads of the campaign were routed to it from `start` to before `end`."""
+    routed = FRAME_TABLES["routed_leads"].c
+    query = (
+        sa.select(routed.sequence, sa.func.count())
+        .where(routed.campaign == campaign, routed.routed_at >= start, routed.routed_at < end)
+        .group_by(routed.sequence)
+    )
+    return dict(connection.execute(query).all())
+
+
+def last_position(connection: sa.Connection, campaign: str) -> int:
+    """The position of the lead of the campaign that was routed last; 0 before the first."""
+    routed = FRAME_TABLES["routed_leads"].c
+    query = sa.select(sa.func.max(routed.position)).where(routed.campaign == campaign)
+    return connection.scalar(query) or 0
 
 
 def with_other_mail(connection: sa.Connection, campaign: str) -> int:

@@ -1,7 +1,7 @@
 """The environment a database sends from, and how often it has claimed.
 
 That is the database's half of what keeps a restored backup or a copy from sending all again. Not
-here: the other half, which is kept outside of the database (`stages.fence`).
+here: the other half, which is kept outside of the database (`nurturing.fence`).
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Everything the database holds of a person, found and removed, whichever tables there are.
 
 A table that names a lead has the columns `campaign` and `lead_id`; new ones are so included by
-themselves. Not here: files and spools (`stages.erase`).
+themselves. Not here: files and spools (`leads.erase`).
 """
 
 import re
@@ -14,7 +14,7 @@ from urllib.parse import quote, quote_plus
 import sqlalchemy as sa
 
 from aicmo_dagster.domain.identity import alias_of
-from aicmo_dagster.domain.tokens import identity_key
+from aicmo_dagster.domain.tokens import identity_keys
 from aicmo_dagster.store.suppressions import ERASED, suppress
 from aicmo_dagster.store.tables import (
     FRAME_TABLES,
@@ -37,6 +37,9 @@ from aicmo_dagster.store.tables import (
 
 _RAW = FRAME_TABLES["raw_leads"].c
 _CHUNK = 10_000
+
+ERASING = "erasing"
+"""The turn of who erases; those who write leads share it, once they have looked for the erased."""
 
 Person = tuple[str, str]
 """A campaign, and an id of the lead in it: its present one, or an alias."""
@@ -249,9 +252,9 @@ def erased_leads(
     connection: sa.Connection, secret_key: bytes, lead_ids: Collection[str]
 ) -> set[str]:
     """Those of some ids of leads, their own or aliases, that were people who were erased."""
-    keys = {identity_key(secret_key, "alias", lead_id): lead_id for lead_id in lead_ids}
-    if not keys:
+    if not lead_ids:
         return set()
+    keys = dict(zip(identity_keys(secret_key, "alias", lead_ids), lead_ids, strict=True))
     return {keys[key] for key in connection.scalars(_ERASED, {"keys": list(keys)})}
 
 

@@ -2,7 +2,7 @@
 
 due → attempting → sent, or unknown after a crash in between, or dead when every attempt failed; one
 that is not wanted any more is dropped. A webhook is due until it was taken: it may be delivered
-again under its key. Not here: what a reminder says (`stages.reminders`), sending (`mail`).
+again under its key. Not here: what a reminder says (`engaging.reminders`), sending (`mail`).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -12,8 +12,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from aicmo_dagster.store.database import insert_once
 from aicmo_dagster.store.tables import escalations, handoffs
+from aicmo_dagster.store.upserts import insert_once
 
 DUE, ATTEMPTING, SENT = "due", "attempting", "sent"
 UNKNOWN, DEAD, DROPPED = "unknown", "dead", "dropped"

@@ -12,7 +12,7 @@ import pandas as pd
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from aicmo_dagster.store.database import fetch_frame
+from aicmo_dagster.store.fetching import fetch_frame
 from aicmo_dagster.store.tables import events
 
 CLICK, OPEN, LOOK = "click", "open", "unsubscribe_view"

@@ -12,11 +12,12 @@ from typing import Any
 import pandas as pd
 import sqlalchemy as sa
 
-from aicmo_dagster.domain.campaigns import Experiment
 from aicmo_dagster.domain.nurture.experiments import Look
-from aicmo_dagster.store.database import fetch_frame, put_row
+from aicmo_dagster.domain.sections.sequences import Experiment
+from aicmo_dagster.store.fetching import fetch_frame
 from aicmo_dagster.store.responses import COMPLAINED, UNSUBSCRIBED, responses
 from aicmo_dagster.store.tables import events, experiments, nurture_sends
+from aicmo_dagster.store.upserts import put_row
 
 _SENDS = nurture_sends.c
 _ROWS = experiments.c
@@ -44,23 +45,23 @@ class StoredExperiment:
 
 def experiments_of(connection: sa.Connection, campaign: str) -> list[StoredExperiment]:
     """The campaign's experiments, the latest last."""
-    names = [name for name in StoredExperiment.__dataclass_fields__ if name not in _AS_JSON]
-    query = (
-        sa.select(*(_ROWS[name] for name in (*names, *_AS_JSON)))
-        .where(_ROWS.campaign == campaign)
-        .order_by(_ROWS.asked_at, _ROWS.sequence, _ROWS.step)
-    )
     return [
         StoredExperiment(
-            **{name: row[name] for name in names},
+            **{name: row[name] for name in _PLAIN},
             stopped=frozenset(json.loads(row["stopped"])),
             looks=tuple(json.loads(row["looks"])),
         )
-        for row in connection.execute(query).mappings()
+        for row in connection.execute(_OF_CAMPAIGN, {"of_campaign": campaign}).mappings()
     ]
 
 
 _AS_JSON = ("stopped", "looks")
+_PLAIN = [name for name in StoredExperiment.__dataclass_fields__ if name not in _AS_JSON]
+_OF_CAMPAIGN = (
+    sa.select(*(_ROWS[name] for name in (*_PLAIN, *_AS_JSON)))
+    .where(_ROWS.campaign == sa.bindparam("of_campaign"))
+    .order_by(_ROWS.asked_at, _ROWS.sequence, _ROWS.step)
+)
 
 
 def begin_experiment(

@@ -2,7 +2,7 @@
 
 Leads that were scored or qualified count on the day they arrived, messages on the day they were
 sent, responses on the day of the first of them; days are UTC's. Not here: rates
-(`domain.figures`), or what is wrong (`troubles`).
+(`domain.counts`), or what is wrong (`troubles`).
 """
 
 from collections.abc import Collection
@@ -12,9 +12,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from aicmo_dagster.domain.figures import SCORE_STEP, Count
+from aicmo_dagster.domain.counts import Count
+from aicmo_dagster.domain.figures import SCORE_STEP
 from aicmo_dagster.domain.nurture.engagement import HUMAN
-from aicmo_dagster.store.database import written_out
+from aicmo_dagster.store.index_conditions import constant, written_out
+from aicmo_dagster.store.prepared import PreparedSelect
 from aicmo_dagster.store.provider_calls import COUNTED
 from aicmo_dagster.store.responses import BOUNCED, COMPLAINED, REPLIED, UNSUBSCRIBED
 from aicmo_dagster.store.tables import (
@@ -50,9 +52,10 @@ def read_counts(connection: sa.Connection, scope: Scope, since: datetime) -> lis
         scope: Whose figures.
         since: How long stages took is told of their runs from this instant on.
     """
-    statement = _counts(connection.dialect.name, reach(scope))
-    rows = connection.execute(statement, {**within_parameters(scope), "since": since})
-    return [Count(row.what, row.name, row.day, row.number, float(row.total)) for row in rows]
+    asked = _counts(connection.dialect.name, reach(scope))
+    return [
+        Count(*row) for row in asked.rows(connection, {**within_parameters(scope), "since": since})
+    ]
 
 
 def reach(scope: Scope) -> str:
@@ -81,7 +84,7 @@ def within(column: sa.ColumnElement[str], kind: str) -> sa.ColumnElement[bool]:
 def day_of(column: sa.ColumnElement[datetime], dialect: str) -> sa.ColumnElement[str]:
     """The day of an instant as text, in UTC."""
     if dialect == "sqlite":
-        return sa.func.substr(sa.type_coerce(column, sa.Text()), 1, 10)
+        return sa.func.substr(sa.type_coerce(column, sa.Text()), constant(1), constant(10))
     return sa.cast(sa.cast(sa.func.timezone("UTC", column), sa.Date), sa.Text)
 
 
@@ -91,19 +94,19 @@ def seconds_between(
     """The seconds from `first` to `last`."""
     if dialect == "sqlite":
         days = [sa.func.julianday(sa.type_coerce(each, sa.Text())) for each in (last, first)]
-        return (days[0] - days[1]) * 86400.0
+        return (days[0] - days[1]) * constant(86400.0)
     return sa.cast(sa.func.extract("epoch", last - first), sa.Double)
 
 
 @cache  # building it takes longer than running it over a small campaign
-def _counts(dialect: str, kind: str) -> sa.CompoundSelect[Any]:
+def _counts(dialect: str, kind: str) -> PreparedSelect:
     parts = [
         *_of_leads(dialect, kind),
         *_of_sends(dialect, kind),
         *_of_responses(dialect, kind),
         *_of_runs_and_costs(dialect, kind),
     ]
-    return sa.union_all(*parts)
+    return PreparedSelect(sa.union_all(*parts))
 
 
 def _part(
@@ -118,12 +121,14 @@ def _part(
     groups = [column for column in (name, day) if column is not None]
     return (
         sa.select(
-            sa.literal(what, sa.Text()).label("what"),
-            (sa.literal("", sa.Text()) if name is None else name).label("name"),
+            constant(what).label("what"),
+            (constant("") if name is None else name).label("name"),
             (sa.cast(sa.null(), sa.Text) if day is None else day).label("day"),
             sa.func.count().label("number"),
             sa.cast(
-                sa.literal(0.0) if total is None else sa.func.coalesce(sa.func.sum(total), 0.0),
+                constant(0.0)
+                if total is None
+                else sa.func.coalesce(sa.func.sum(total), constant(0.0)),
                 sa.Double,
             ).label("total"),
         )
@@ -135,7 +140,9 @@ def _part(
 
 def _of_leads(dialect: str, kind: str) -> list[sa.Select[Any]]:
     arrived = day_of(_RAW.c.first_seen_at, dialect)
-    bar = sa.cast(sa.cast(sa.func.floor(_SCORED.c.score / SCORE_STEP), sa.Integer), sa.Text)
+    bar = sa.cast(
+        sa.cast(sa.func.floor(_SCORED.c.score / constant(SCORE_STEP)), sa.Integer), sa.Text
+    )
     lost = _joined(_QUALIFIED, _ROUTED, outer=True)
     return [
         _part("rejected", within(rejects.c.campaign, kind), table=rejects),
@@ -176,7 +183,9 @@ def _of_sends(dialect: str, kind: str) -> list[sa.Select[Any]]:
     bounce = (
         sa.select(told.c.campaign, told.c.lead_id, told.c.step)
         .where(
-            written_out(told.c.kind, TOLD), told.c.kind == BOUNCED, within(told.c.campaign, kind)
+            written_out(told.c.kind, TOLD),
+            told.c.kind == constant(BOUNCED),
+            within(told.c.campaign, kind),
         )
         .distinct()
         .subquery()
@@ -185,8 +194,10 @@ def _of_sends(dialect: str, kind: str) -> list[sa.Select[Any]]:
     same = (bounce.c.campaign == _SENDS.campaign) & (bounce.c.lead_id == _SENDS.lead_id)
     step = bounce.c.step.is_(None) | (bounce.c.step == _SENDS.step)
     returned = sa.select(_SENDS.message_id, _SENDS.sent_at).join(bounce, same & step)
-    back = returned.where(mine, _SENDS.state == "accepted").distinct().subquery()
-    leads = sa.select(_SENDS.campaign, _SENDS.lead_id).where(mine, _SENDS.state == "accepted")
+    back = returned.where(mine, _SENDS.state == constant("accepted")).distinct().subquery()
+    leads = sa.select(_SENDS.campaign, _SENDS.lead_id).where(
+        mine, _SENDS.state == constant("accepted")
+    )
     return [
         _part(
             "sends",
@@ -203,10 +214,14 @@ def _of_sends(dialect: str, kind: str) -> list[sa.Select[Any]]:
 def _of_responses(dialect: str, kind: str) -> list[sa.Select[Any]]:
     judged, told = engagement.c, events.c
     mine = within(judged.campaign, kind)
-    human = _first(engagement, _LEADS_AND_STEPS, mine & (judged.verdict == HUMAN))
-    own = within(told.campaign, kind) & written_out(told.kind, TOLD) & (told.kind != BOUNCED)
+    human = _first(engagement, _LEADS_AND_STEPS, mine & (judged.verdict == constant(HUMAN)))
+    own = (
+        within(told.campaign, kind)
+        & written_out(told.kind, TOLD)
+        & (told.kind != constant(BOUNCED))
+    )
     said = _first(events, ("campaign", "lead_id"), own)
-    verdict = judged.kind + " " + judged.verdict
+    verdict = judged.kind + constant(" ") + judged.verdict
     return [
         _part("verdicts", mine, table=engagement, name=verdict),
         *(

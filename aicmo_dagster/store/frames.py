@@ -13,7 +13,8 @@ from pandera.errors import SchemaErrors
 
 from aicmo_dagster.domain.schemas import SCHEMAS, dtypes
 from aicmo_dagster.errors import AicmoError
-from aicmo_dagster.store.database import bulk_insert, fetch_frame
+from aicmo_dagster.store.fetching import fetch_frame
+from aicmo_dagster.store.loading import bulk_insert
 from aicmo_dagster.store.tables import FRAME_TABLES, nurture_sends
 
 _TABLES = {**FRAME_TABLES, "nurture_sends": nurture_sends}
@@ -51,10 +52,33 @@ def replacing(
     connection.execute(table.delete().where(table.c.campaign == campaign))
 
     def put(frame: pd.DataFrame) -> None:
-        _require_valid(stage, campaign, frame)
-        bulk_insert(connection, table, frame, campaign=campaign)
+        add_rows(connection, stage, campaign, frame)
 
     yield put
+
+
+def add_rows(connection: sa.Connection, stage: str, campaign: str, frame: pd.DataFrame) -> None:
+    """The rows of `frame`, whose leads had none in `stage`, are among the campaign's.
+
+    Raises:
+        FrameInvalid: If `frame` is not valid; the transaction must not be committed then.
+    """
+    _require_valid(stage, campaign, frame)
+    bulk_insert(connection, FRAME_TABLES[stage], frame, campaign=campaign)
+
+
+def change_rows(connection: sa.Connection, stage: str, campaign: str, frame: pd.DataFrame) -> None:
+    """The rows of `stage` of the leads in `frame` are those of `frame`; the others stay.
+
+    Raises:
+        FrameInvalid: If `frame` is not valid; the transaction must not be committed then.
+    """
+    columns = FRAME_TABLES[stage].c
+    mine = (columns.campaign == campaign, columns.lead_id == sa.bindparam("lead"))
+    if len(frame):
+        leads = [{"lead": lead_id} for lead_id in frame["lead_id"].tolist()]
+        connection.execute(sa.delete(FRAME_TABLES[stage]).where(*mine), leads)
+        add_rows(connection, stage, campaign, frame)
 
 
 def read_frame(

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 
 from aicmo_dagster.domain.addresses import FREE_MAIL
 from aicmo_dagster.errors import NotFound
-from aicmo_dagster.store.database import insert_once
 from aicmo_dagster.store.tables import FRAME_TABLES, handoffs
+from aicmo_dagster.store.upserts import insert_once
 
 DUE, DELIVERED, DEAD = "due", "delivered", "dead"
 LEASE = timedelta(minutes=10)

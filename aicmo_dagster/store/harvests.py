@@ -4,13 +4,15 @@ Not here: telling people apart (`domain.intake`), or the leads themselves (`fram
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Literal
 
 import pandas as pd
 import sqlalchemy as sa
 
 from aicmo_dagster.domain.provenance import SEPARATOR
-from aicmo_dagster.store.database import bulk_insert, fetch_frame, staged
+from aicmo_dagster.store.fetching import fetch_frame
+from aicmo_dagster.store.loading import bulk_insert, staged
 from aicmo_dagster.store.tables import FRAME_TABLES, lead_aliases, rejects
 
 _RAW = FRAME_TABLES["raw_leads"]
@@ -37,17 +39,20 @@ def put_aliases(connection: sa.Connection, campaign: str, frame: pd.DataFrame) -
         connection.execute(lead_aliases.insert().from_select(columns, rows))
 
 
-def replace_rejects(connection: sa.Connection, campaign: str, frame: pd.DataFrame) -> None:
-    """The campaign's refused rows are those of `frame`.
+def replace_rejects(
+    connection: sa.Connection, campaign: str, frames: Iterable[pd.DataFrame]
+) -> None:
+    """The campaign's refused rows are those of `frames`.
 
     Args:
         connection: From `Database.write`.
         campaign: The campaign's key.
-        frame: One row a refused row: ``source``, ``file``, ``row``, ``reason``, ``content``.
+        frames: One row a refused row: ``source``, ``file``, ``row``, ``reason``, ``content``.
     """
     connection.execute(rejects.delete().where(rejects.c.campaign == campaign))
     columns = ["source", "file", "row", "reason", "content"]
-    bulk_insert(connection, rejects, frame[columns], campaign=campaign)
+    for frame in frames:
+        bulk_insert(connection, rejects, frame[columns], campaign=campaign)
 
 
 def reject_counts(

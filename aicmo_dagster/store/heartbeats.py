@@ -4,8 +4,8 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from aicmo_dagster.store.database import put_row
 from aicmo_dagster.store.tables import heartbeats
+from aicmo_dagster.store.upserts import put_row
 
 CLOCK = "campaign_clock"
 

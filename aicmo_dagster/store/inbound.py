@@ -1,15 +1,15 @@
 """Mail that came in: how far each mailbox was read, and which message was handled already.
 
 A message is known by its content, so that it is handled once even where a mailbox gives it twice.
-Not here: reading mail (`mail.inbound`), or what follows (`stages.listen`).
+Not here: reading mail (`mail.inbound`), or what follows (`engaging.listen`).
 """
 
 from datetime import datetime
 
 import sqlalchemy as sa
 
-from aicmo_dagster.store.database import insert_once
 from aicmo_dagster.store.tables import inbound_cursors, inbound_messages
+from aicmo_dagster.store.upserts import insert_once
 
 
 def read_cursor(connection: sa.Connection, mailbox: str) -> str | None:

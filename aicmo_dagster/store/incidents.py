@@ -1,6 +1,6 @@
 """Incidents: each opened once, closed once, and told once of either.
 
-Not here: what is wrong (`stages.incidents`), or where it is told (`stages.alerts`).
+Not here: what is wrong (`operating.incidents`), or where it is told (`operating.alerts`).
 """
 
 from collections.abc import Iterable

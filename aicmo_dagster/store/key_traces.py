@@ -1,6 +1,6 @@
 """What tells of the secret key that a database was used with: names and hashes made with it.
 
-Not here: making them (`domain.tokens`, `domain.links`), or what follows (`stages.relocate`).
+Not here: making them (`domain.tokens`, `domain.links`), or what follows (`operating.relocate`).
 """
 
 from collections.abc import Iterator

@@ -11,7 +11,7 @@ from aicmo_dagster.domain.identity import alias_of
 from aicmo_dagster.domain.schemas import dtypes
 from aicmo_dagster.domain.tokens import normal_address
 from aicmo_dagster.errors import NotFound
-from aicmo_dagster.store.database import fetch_frame
+from aicmo_dagster.store.fetching import fetch_frame
 from aicmo_dagster.store.tables import FRAME_TABLES, lead_aliases
 
 _RAW = FRAME_TABLES["raw_leads"]

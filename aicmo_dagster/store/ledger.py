@@ -15,7 +15,8 @@ import pandas as pd
 import sqlalchemy as sa
 
 from aicmo_dagster.domain.nurture.planning import DEADLINE
-from aicmo_dagster.store.database import insert_new, written_out
+from aicmo_dagster.store.index_conditions import written_out
+from aicmo_dagster.store.loading import insert_new
 from aicmo_dagster.store.tables import nurture_sends
 
 WAITING = ("planned", "deferred")

@@ -10,8 +10,8 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from aicmo_dagster.errors import AicmoError, NotFound
-from aicmo_dagster.store.database import insert_once
 from aicmo_dagster.store.tables import model_changes, models
+from aicmo_dagster.store.upserts import insert_once
 
 LEAST_DIGITS = 4
 """Of a version that is given by its beginning."""

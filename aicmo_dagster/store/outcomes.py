@@ -18,8 +18,9 @@ import sqlalchemy as sa
 
 from aicmo_dagster.domain.nurture.caps import DAY
 from aicmo_dagster.store.claiming import NO_OBJECTION
+from aicmo_dagster.store.index_conditions import constant
 from aicmo_dagster.store.ledger import OPEN, WAITING, Send, advance, in_states
-from aicmo_dagster.store.prepared import Prepared, constant
+from aicmo_dagster.store.prepared import Prepared
 from aicmo_dagster.store.tables import events, nurture_sends
 
 LEASE = timedelta(minutes=30)
@@ -137,7 +138,8 @@ def _record(
 ) -> None:
     """Each of `rows` is written: by its key, or else by its Message-ID, which no merger changes."""
     by_key, by_message = updates
-    by_key.execute(connection, fixed, rows)
+    if by_key.execute(connection, fixed, rows) == len(rows):
+        return
     asked = {"at_campaign": fixed["at_campaign"], "by": fixed["by"]}
     asked |= {"messages": [row[_MESSAGE] for row in rows]}
     left = set(connection.scalars(_LEFT_OPEN, asked))

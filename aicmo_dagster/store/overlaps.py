@@ -10,7 +10,7 @@ import pyarrow
 import sqlalchemy as sa
 
 from aicmo_dagster.domain.addresses import FREE_MAIL
-from aicmo_dagster.domain.campaigns import Overlap
+from aicmo_dagster.domain.sections.routing import Overlap
 from aicmo_dagster.domain.tokens import address_key, domain_key
 from aicmo_dagster.store.campaigns import ACTIVE
 from aicmo_dagster.store.enrolments import is_active
@@ -41,6 +41,7 @@ def blocked_leads(
     *,
     secret_key: bytes,
     now: datetime,
+    between: tuple[str, str] | None = None,
 ) -> pd.DataFrame:
     """lead_id, cause and reason of the leads that must not be routed now, one row a lead.
 
@@ -53,13 +54,15 @@ def blocked_leads(
         leads: lead_id, email and domain of the leads it wants.
         secret_key: The key that suppressions are hashed under.
         now: The instant of asking.
+        between: The first and the last of `leads`, where they are not all of the campaign's.
     """
+    shared = _shared_addresses(campaign, between)
     reasons = {
         "somebody of the company replied": _beside_who_replied(
             connection, overlap.colleague_replied_days, leads, now
         ),
-        "in cool-down": _in_cool_down(connection, campaign, overlap.cooldown_days, now),
-        "active in another campaign": _active_elsewhere(connection, campaign, overlap),
+        "in cool-down": _in_cool_down(connection, shared, overlap.cooldown_days, now),
+        "active in another campaign": _active_elsewhere(connection, shared, overlap),
         "suppressed": _suppressed(connection, leads, secret_key),
     }
     rows = [(lead, cause, why) for cause, part in reasons.items() for lead, why in part.items()]
@@ -89,13 +92,14 @@ def company_load(
     return dict(connection.execute(query).all())
 
 
-def _active_elsewhere(connection: sa.Connection, campaign: str, overlap: Overlap) -> dict[str, str]:
+def _active_elsewhere(
+    connection: sa.Connection, shared: sa.Select, overlap: Overlap
+) -> dict[str, str]:
     """Leads whose address another campaign has in a sequence that has not ended."""
     if overlap.active_elsewhere == "allow":
         return {}
     query = (
-        _shared_addresses(campaign)
-        .join(enrolments, _same_lead(_THEIRS, enrolments))
+        shared.join(enrolments, _same_lead(_THEIRS, enrolments))
         .join(campaigns, campaigns.c.campaign == enrolments.c.campaign)
         .where(campaigns.c.state == ACTIVE, is_active())
         .with_only_columns(_MINE.c.lead_id, enrolments.c.campaign)
@@ -107,14 +111,13 @@ def _active_elsewhere(connection: sa.Connection, campaign: str, overlap: Overlap
 
 
 def _in_cool_down(
-    connection: sa.Connection, campaign: str, days: int, now: datetime
+    connection: sa.Connection, shared: sa.Select, days: int, now: datetime
 ) -> dict[str, str]:
     """Leads whose address another campaign wrote to within `days`, and until when that holds."""
     if days == 0:
         return {}
     query = (
-        _shared_addresses(campaign)
-        .join(nurture_sends, _same_lead(_THEIRS, nurture_sends))
+        shared.join(nurture_sends, _same_lead(_THEIRS, nurture_sends))
         .where(*_recent(days, now))
         .with_only_columns(_MINE.c.lead_id, sa.func.max(_SENDS.claimed_at, type_=UtcInstant()))
         .group_by(_MINE.c.lead_id)
@@ -149,12 +152,13 @@ def _beside_who_replied(
     }
 
 
-def _shared_addresses(campaign: str) -> sa.Select:
-    return (
+def _shared_addresses(campaign: str, between: tuple[str, str] | None) -> sa.Select:
+    query = (
         sa.select(_MINE.c.lead_id)
         .join_from(_MINE, _THEIRS, _MINE.c.email == _THEIRS.c.email)
         .where(_MINE.c.campaign == campaign, _THEIRS.c.campaign != campaign)
     )
+    return query if between is None else query.where(_MINE.c.lead_id.between(*between))
 
 
 def _same_lead(left: sa.FromClause, right: sa.FromClause) -> sa.ColumnElement[bool]:

@@ -11,7 +11,7 @@ import pandas as pd
 import sqlalchemy as sa
 
 from aicmo_dagster.errors import BadInput, Problem
-from aicmo_dagster.store.database import fetch_frame
+from aicmo_dagster.store.fetching import fetch_frame
 from aicmo_dagster.store.tables import overrides
 
 KINDS = ("verdict", "route", "pace")

@@ -28,7 +28,7 @@ from aicmo_dagster.domain.nurture.ramp import (
     first_pace,
     next_pace,
 )
-from aicmo_dagster.store.database import put_row, written_out
+from aicmo_dagster.store.index_conditions import written_out
 from aicmo_dagster.store.responses import BOUNCED, COMPLAINED
 from aicmo_dagster.store.tables import (
     campaigns,
@@ -39,6 +39,7 @@ from aicmo_dagster.store.tables import (
     sender_paces,
     sender_turns,
 )
+from aicmo_dagster.store.upserts import put_row
 
 ASKING = timedelta(days=2)
 """A campaign that has not asked for so long gets no share kept: nobody runs it."""

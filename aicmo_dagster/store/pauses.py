@@ -12,7 +12,9 @@ import sqlalchemy as sa
 
 from aicmo_dagster.domain.nurture.lifecycle import SKIPPED
 from aicmo_dagster.domain.nurture.planning import DEADLINE
-from aicmo_dagster.store.database import fetch_frame, staged, written_out
+from aicmo_dagster.store.fetching import fetch_frame
+from aicmo_dagster.store.index_conditions import written_out
+from aicmo_dagster.store.loading import staged
 from aicmo_dagster.store.tables import nurture_sends, pauses
 
 _PAUSES = pauses.c

@@ -12,18 +12,9 @@ import sqlalchemy as sa
 from psycopg2.extras import execute_batch
 from sqlalchemy.dialects import postgresql, sqlite
 
-from aicmo_dagster.store.tables import instant_text
+from aicmo_dagster.store.tables import UtcInstant, instant_text
 
 Rows = Sequence[Sequence[Any]]
-
-
-def constant(word: str) -> sa.ColumnElement[str]:
-    """`word`, one of our own, where it stands in a condition of a `Prepared` statement.
-
-    As a parameter it would be looked at for the sake of the partial indexes, and SQLite would plan
-    the statement anew for each row: that takes ten times as long as the update.
-    """
-    return sa.literal_column(f"'{word}'", sa.Text())
 
 
 class Prepared:
@@ -46,20 +37,26 @@ class Prepared:
             for each in compiled
         }
 
-    def execute(self, connection: sa.Connection, shared: Mapping[str, Any], rows: Rows) -> None:
+    def execute(
+        self, connection: sa.Connection, shared: Mapping[str, Any], rows: Rows
+    ) -> int | None:
         """The update is made with each of `rows`.
 
         Args:
             connection: From `Database.write`.
             shared: What all rows have in common, by parameter.
             rows: The values of each.
+
+        Returns:
+            How many rows of the table it changed, if the driver tells.
         """
         text, filled = self._filled(connection, shared, rows)
         with _cursor(connection) as cursor:
             if connection.dialect.name == "postgresql":
                 execute_batch(cursor, text, list(filled), page_size=len(rows) or 1)
-            else:
-                cursor.executemany(text, filled)
+                return None
+            cursor.executemany(text, filled)
+            return int(cursor.rowcount)
 
     def changed(
         self, connection: sa.Connection, shared: Mapping[str, Any], rows: Rows
@@ -105,17 +102,54 @@ class PreparedInsert:
     """
 
     def __init__(self, statement: Callable[[str], sa.Insert]) -> None:
-        self._text = str(statement("sqlite").compile(dialect=sqlite.dialect(paramstyle="named")))
+        insert = statement("sqlite")
+        self._text = str(insert.compile(dialect=sqlite.dialect(paramstyle="named")))
         self._statement = statement("postgresql")
+        self._instants = {c.name for c in insert.table.columns if isinstance(c.type, UtcInstant)}
 
     def execute(self, connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         """The rows, all with the same columns, are inserted."""
         if connection.dialect.name != "sqlite":  # there SQLAlchemy sends many in one statement
             connection.execute(self._statement, rows)
             return
-        stored = ({name: _stored(value) for name, value in row.items()} for row in rows)
         with _cursor(connection) as cursor:
-            cursor.executemany(self._text, stored)
+            cursor.executemany(self._text, map(self._as_stored, rows) if self._instants else rows)
+
+    def _as_stored(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """`row` as SQLite holds it."""
+        return {**row, **{name: _stored(row[name]) for name in self._instants & row.keys()}}
+
+
+class PreparedSelect:
+    """A select of numbers and text that is asked again and again.
+
+    Args:
+        statement: With named parameters. One that takes a list is left to SQLAlchemy, since each
+            length of it is another statement.
+    """
+
+    def __init__(self, statement: sa.Select[Any] | sa.CompoundSelect[Any]) -> None:
+        self._statement = statement
+        compiled = (
+            statement.compile(dialect=sqlite.dialect(paramstyle="named")),
+            statement.compile(dialect=postgresql.dialect(paramstyle="pyformat")),
+        )
+        self._asked = {each.dialect.name: (str(each), dict(each.params)) for each in compiled}
+        self._takes_list = any(bind.expanding for bind in compiled[0].binds.values())
+
+    def rows(self, connection: sa.Connection, values: Mapping[str, Any]) -> Rows:
+        """The rows found with these values of its parameters."""
+        if self._takes_list:
+            return connection.execute(self._statement, values).all()
+        name = connection.dialect.name
+        text, params = self._asked[name]
+        given = {**params, **values}
+        if name == "sqlite":
+            given = {each: _stored(value) for each, value in given.items()}
+        with _cursor(connection) as cursor:
+            cursor.execute(text, given)
+            found: Rows = cursor.fetchall()
+        return found
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,6 +23,7 @@ from aicmo_dagster.store.tables import person_aliases, provider_answers
 _CHUNK = 10_000  # SQLite may take no more than 32,766 values in a statement
 _COLUMNS = provider_answers.c
 _KEY = [column.name for column in provider_answers.primary_key]
+_key = attrgetter(*_KEY)
 _ALIASES = person_aliases.c
 
 # Built once: there is a call for every few leads, and building costs more than executing.
@@ -75,7 +77,7 @@ def put_answers(connection: sa.Connection, answers: Iterable[Answer]) -> None:
     To serve another lead from the cache, put what `fresh_answers` gave once more, with that lead
     and ``cached=True``; with its own lead it changes nothing.
     """
-    rows = {row["key"]: row["values"] for row in map(_row, sorted(answers, key=_answered_at))}
+    rows = {_key(answer): _row(answer) for answer in sorted(answers, key=_answered_at)}
     if not rows:
         return
     # In one order always, so that two workers do not wait for each other.
@@ -170,8 +172,7 @@ def _answered_at(answer: Answer) -> tuple[datetime, bool]:
 
 def _row(answer: Answer) -> dict[str, Any]:
     # In ASCII: JSON may carry half a surrogate pair, which neither engine stores.
-    values = vars(answer) | {"answer": json.dumps(answer.answer)}
-    return {"key": tuple(values[name] for name in _KEY), "values": values}
+    return vars(answer) | {"answer": json.dumps(answer.answer)}
 
 
 def _answer(row: sa.RowMapping) -> Answer:

@@ -18,7 +18,8 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from aicmo_dagster.store.database import take_turn, written_out
+from aicmo_dagster.store.database import take_turn
+from aicmo_dagster.store.index_conditions import constant, written_out
 from aicmo_dagster.store.tables import provider_answers, provider_calls
 
 LEASE = timedelta(minutes=30)
@@ -32,8 +33,8 @@ _TOLERANCE = 1e-6
 
 _CALLS = provider_calls.c
 COUNTED = sa.case(
-    (_CALLS.state == "refused", sa.func.coalesce(_CALLS.credits, 0.0)),
-    (_CALLS.state == "done", sa.func.coalesce(_CALLS.credits, _CALLS.credits_at_most)),
+    (_CALLS.state == constant("refused"), sa.func.coalesce(_CALLS.credits, constant(0.0))),
+    (_CALLS.state == constant("done"), sa.func.coalesce(_CALLS.credits, _CALLS.credits_at_most)),
     else_=_CALLS.credits_at_most,
 )
 """What a call counts as: its cost where that is known, else what it may have cost at most."""

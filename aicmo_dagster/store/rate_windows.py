@@ -15,8 +15,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from aicmo_dagster.store.database import insert_once, take_turn
+from aicmo_dagster.store.database import take_turn
 from aicmo_dagster.store.tables import rate_windows
+from aicmo_dagster.store.upserts import insert_once
 
 _PARTS = 60
 """Requests are counted in this many parts of a window, each as if it were as late as its end."""

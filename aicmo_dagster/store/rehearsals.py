@@ -8,8 +8,8 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from aicmo_dagster.domain.nurture.rehearsal import Fault
-from aicmo_dagster.store.database import put_row
 from aicmo_dagster.store.tables import rehearsals
+from aicmo_dagster.store.upserts import put_row
 
 _ROWS = rehearsals.c
 

@@ -10,8 +10,9 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from aicmo_dagster.store.database import put_row, take_turn
+from aicmo_dagster.store.database import take_turn
 from aicmo_dagster.store.tables import run_intents
+from aicmo_dagster.store.upserts import put_row
 
 LAUNCHING, LAUNCHED, REFUSED = "launching", "launched", "refused"
 

@@ -1,6 +1,6 @@
 """Pages that a search has shown so far, kept until the harvest that they are for has ended.
 
-Not here: asking for pages (`stages.search`), or the leads that are made of them (`frames`).
+Not here: asking for pages (`harvesting.search`), or the leads that are made of them (`frames`).
 """
 
 import json

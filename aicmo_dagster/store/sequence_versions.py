@@ -9,7 +9,8 @@ import pandas as pd
 import sqlalchemy as sa
 
 from aicmo_dagster.domain.nurture.lifecycle import SKIPPED
-from aicmo_dagster.store.database import fetch_frame, staged
+from aicmo_dagster.store.fetching import fetch_frame
+from aicmo_dagster.store.loading import staged
 from aicmo_dagster.store.tables import FRAME_TABLES, agenda, nurture_sends
 
 _ROUTED = FRAME_TABLES["routed_leads"].c

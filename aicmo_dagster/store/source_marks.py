@@ -1,6 +1,6 @@
 """What the files of each campaign's CSV sources looked like when they were last seen.
 
-Not here: looking at them (`stages.arrivals`), or reading them (`sources`).
+Not here: looking at them (`operating.arrivals`), or reading them (`sources`).
 """
 
 import json
@@ -10,8 +10,8 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from aicmo_dagster.store.campaigns import ACTIVE
-from aicmo_dagster.store.database import put_row
 from aicmo_dagster.store.tables import campaigns, source_marks
+from aicmo_dagster.store.upserts import put_row
 
 _MARKS = source_marks.c
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow
 import sqlalchemy as sa
 
-from aicmo_dagster.store.database import fetch_frame
+from aicmo_dagster.store.fetching import fetch_frame
 from aicmo_dagster.store.tables import events, handoffs
 
 FOR_GOOD = {

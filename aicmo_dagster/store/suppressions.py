@@ -11,8 +11,8 @@ from typing import Literal
 import sqlalchemy as sa
 
 from aicmo_dagster.errors import AicmoError, NotFound
-from aicmo_dagster.store.database import insert_once
 from aicmo_dagster.store.tables import suppressions
+from aicmo_dagster.store.upserts import insert_once
 
 ERASED = "erased"
 """The reason of those whose person was erased."""

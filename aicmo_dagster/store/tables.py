@@ -1,6 +1,6 @@
 """The tables: the five stages, made from their frames' models, and what stands beside them.
 
-Not here: operations on them, or how the two engines differ (`database`).
+Not here: operations on them, how conditions of indexes are spelled (`index_conditions`).
 """
 
 from datetime import UTC, datetime
@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
 from aicmo_dagster.domain.schemas import SCHEMAS, dtypes
+from aicmo_dagster.store.index_conditions import one_of
 
 metadata = sa.MetaData(
     naming_convention={
@@ -51,18 +52,6 @@ class UtcInstant(TypeDecorator[datetime]):
 def instant_text(value: datetime) -> str:
     """`value` in UTC with microseconds: text that sorts as the instants do."""
     return value.astimezone(UTC).isoformat(timespec="microseconds")
-
-
-MOST_LISTED = 2
-"""Values in a condition of an index beyond which SQLite makes a table of them for each row that it
-writes: that would cost more than writing the row."""
-
-
-def one_of(
-    column: sa.ColumnElement[Any], *values: str | sa.ColumnElement[Any]
-) -> sa.ColumnElement[bool]:
-    """`column` is one of `values`, more than `MOST_LISTED`, as conditions of indexes spell it."""
-    return sa.or_(*(column == value for value in values))
 
 
 _SQL_TYPES: dict[str, sa.types.TypeEngine[Any]] = {

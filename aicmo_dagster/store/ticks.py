@@ -13,11 +13,12 @@ from functools import lru_cache
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from aicmo_dagster.domain.campaigns import Schedule
 from aicmo_dagster.domain.schedules import SCHEDULED, Tick
+from aicmo_dagster.domain.sections.schedule import Schedule
 from aicmo_dagster.store.campaigns import ACTIVE
-from aicmo_dagster.store.database import insert_once, take_turn
+from aicmo_dagster.store.database import take_turn
 from aicmo_dagster.store.tables import campaigns, clocks, ticks
+from aicmo_dagster.store.upserts import insert_once
 
 _TICKS = ticks.c
 CLAIMED, SUCCEEDED, FAILED, SKIPPED = "claimed", "succeeded", "failed", "skipped"
@@ -77,22 +78,20 @@ def dealt_until(connection: sa.Connection) -> dict[tuple[str, str], datetime]:
     That is the last tick that was taken, or when the schedule was made or changed: an edit does
     not fire for the past.
     """
-    since = {
-        (row.campaign, job): row.scheduled_since
-        for row in connection.execute(_SINCE)
-        for job in SCHEDULED
+    # The rows are taken apart: to ask each for its values by name takes four times as long.
+    since: dict[tuple[str, str], datetime] = {
+        (campaign, job): at for campaign, at in connection.execute(_SINCE) for job in SCHEDULED
     }
-    for row in connection.execute(_CLOCKS):
-        key = (row.campaign, row.job)
-        if key in since:
-            since[key] = max(since[key], row.dealt_until)
+    for campaign, job, at in connection.execute(_CLOCKS):
+        if (campaign, job) in since:
+            since[campaign, job] = max(since[campaign, job], at)
     return since
 
 
 _SINCE = sa.select(campaigns.c.campaign, campaigns.c.scheduled_since).where(
     campaigns.c.scheduled_since.is_not(None)
 )
-_CLOCKS = sa.select(clocks)
+_CLOCKS = sa.select(clocks.c.campaign, clocks.c.job, clocks.c.dealt_until)
 
 
 def claim_ticks(

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 import sqlalchemy as sa
 
-from aicmo_dagster.store.database import fetch_frame
 from aicmo_dagster.store.events import events_of_kind
+from aicmo_dagster.store.fetching import fetch_frame
 from aicmo_dagster.store.responses import (
     BOUNCED,
     CLICKED,

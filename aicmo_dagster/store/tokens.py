@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Literal
 
 import sqlalchemy as sa
@@ -82,8 +83,8 @@ def token_of_text(connection: sa.Connection, text: str) -> StoredToken | None:
     """The token that was shown as `text`, valid or not."""
     prefix, _, rest = text.partition("_")
     token_id = rest.partition("_")[0]
-    query = _select(_TOKENS.digest).where(_TOKENS.id == token_id)
-    row = connection.execute(query).one_or_none() if prefix == PREFIX else None
+    found = connection.execute(_of_text(), {"token": token_id}) if prefix == PREFIX else None
+    row = found.one_or_none() if found else None
     # A plain hash does, since the secret has 256 bits of chance and cannot be guessed from it.
     known = row is not None and hmac.compare_digest(row.digest, _digest(text))
     return _token(row) if row is not None and known else None
@@ -122,6 +123,11 @@ def note_use(connection: sa.Connection, token_id: str, now: datetime) -> None:
 
 def _update(connection: sa.Connection, token_id: str, **values: object) -> None:
     connection.execute(api_tokens.update().where(_TOKENS.id == token_id).values(**values))
+
+
+@cache  # every request asks
+def _of_text() -> sa.Select:
+    return _select(_TOKENS.digest).where(_TOKENS.id == sa.bindparam("token"))
 
 
 def _select(*more: sa.ColumnElement) -> sa.Select:

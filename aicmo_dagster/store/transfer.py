@@ -1,7 +1,7 @@
 """Moving all that one database holds into another that is empty, whatever their engines are.
 
 Not here: making the tables (`migrations`), or what stops the old database from being sent from
-afterwards (`stages.relocate`).
+afterwards (`operating.relocate`).
 """
 
 import hashlib
@@ -16,8 +16,10 @@ from sqlalchemy.dialects import postgresql
 
 from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.store import migrations
-from aicmo_dagster.store.database import Database, bulk_insert, fetch_frames, take_turn
+from aicmo_dagster.store.database import Database, take_turn
 from aicmo_dagster.store.engines import make_engine, unreachable
+from aicmo_dagster.store.fetching import fetch_frames
+from aicmo_dagster.store.loading import bulk_insert
 from aicmo_dagster.store.tables import metadata
 
 _GIVEN = sa.table("sqlite_sequence", sa.column("name"), sa.column("seq"))

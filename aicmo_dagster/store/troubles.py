@@ -13,9 +13,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from aicmo_dagster.domain.nurture.ramp import TRAILING, Record
-from aicmo_dagster.store.database import written_out
 from aicmo_dagster.store.figures import Scope, reach, within, within_parameters
 from aicmo_dagster.store.handoffs import DEAD
+from aicmo_dagster.store.index_conditions import constant, written_out
+from aicmo_dagster.store.prepared import PreparedSelect
 from aicmo_dagster.store.provider_calls import OPEN as OPEN_CALLS
 from aicmo_dagster.store.responses import BOUNCED, COMPLAINED
 from aicmo_dagster.store.tables import (
@@ -65,16 +66,15 @@ class Trouble:
 def read_troubles(connection: sa.Connection, scope: Scope, now: datetime) -> list[Trouble]:
     """All that needs attention in the campaigns of `scope`, by kind and campaign."""
     parameters = {**within_parameters(scope), "now": now, "since": now - TICKS_LOOKED_BACK}
-    rows = connection.execute(_troubles(reach(scope)), parameters)
+    rows = _troubles(reach(scope)).rows(connection, parameters)
     found = [Trouble(*row) for row in rows]
     return sorted([*found, *_drifts(connection, scope)], key=_order)
 
 
 def senders_of(connection: sa.Connection, scope: Scope) -> list[str]:
     """The addresses that campaigns of `scope` have asked to send from."""
-    mine = within(sender_turns.c.campaign, reach(scope))
-    query = sa.select(sender_turns.c.sender).where(mine).distinct().order_by("sender")
-    return list(connection.scalars(query, within_parameters(scope)))
+    rows = _senders(reach(scope)).rows(connection, within_parameters(scope))
+    return [sender for (sender,) in rows]
 
 
 def records_of(
@@ -102,12 +102,16 @@ def _order(trouble: Trouble) -> tuple[str, str, str]:
 
 
 @cache
-def _troubles(kind: str) -> sa.CompoundSelect[Any]:
+def _troubles(kind: str) -> PreparedSelect:
     states, calls = stage_states.c, provider_calls.c
     failed = states.succeeded_at.is_(None) | (states.failed_at > states.succeeded_at)
-    return sa.union_all(
+    parts = (
         _row(
-            "stage failed", states.campaign, states.stage, states.failure, number=sa.literal(1)
+            "stage failed",
+            states.campaign,
+            states.stage,
+            states.failure,
+            number=constant(1),
         ).where(within(states.campaign, kind), states.failed_at.is_not(None), failed),
         _row("run failed", ticks.c.campaign, ticks.c.job)
         .where(
@@ -116,25 +120,26 @@ def _troubles(kind: str) -> sa.CompoundSelect[Any]:
             ticks.c.due_at >= sa.bindparam("since"),
         )
         .group_by(ticks.c.campaign, ticks.c.job),
-        _row("send in doubt", _SENDS.campaign, sa.literal("nurture_sends"))
+        _row("send in doubt", _SENDS.campaign, constant("nurture_sends"))
         .where(
             within(_SENDS.campaign, kind),
             written_out(_SENDS.state, ["claimed", "attempting", "unknown"]),
-            _SENDS.state == "unknown",
+            _SENDS.state == constant("unknown"),
         )
         .group_by(_SENDS.campaign),
         _row("handoff dead", handoffs.c.campaign, handoffs.c.destination)
-        .where(within(handoffs.c.campaign, kind), handoffs.c.state == DEAD)
+        .where(within(handoffs.c.campaign, kind), handoffs.c.state == constant(DEAD))
         .group_by(handoffs.c.campaign, handoffs.c.destination),
         _row("payment in doubt", calls.campaign, calls.provider)
         .where(
             within(calls.campaign, kind),
             written_out(calls.state, OPEN_CALLS),
-            calls.state == "unknown",
+            calls.state == constant("unknown"),
         )
         .group_by(calls.campaign, calls.provider),
         _open_breakers(kind),
     )
+    return PreparedSelect(sa.union_all(*parts))
 
 
 def _row(
@@ -146,11 +151,11 @@ def _row(
     number: sa.ColumnElement[int] | None = None,
 ) -> sa.Select:
     return sa.select(
-        sa.literal(kind, sa.Text()).label("kind"),
+        constant(kind).label("kind"),
         campaign.label("campaign"),
         subject.label("subject"),
         (sa.func.count() if number is None else number).label("number"),
-        (sa.literal("", sa.Text()) if text is None else text).label("text"),
+        (constant("") if text is None else text).label("text"),
     )
 
 
@@ -169,8 +174,8 @@ def _open_breakers(kind: str) -> sa.Select[Any]:
 
 def _drifts(connection: sa.Connection, scope: Scope) -> list[Trouble]:
     """Campaigns whose leads had moved when their model was last trained."""
-    rows = connection.execute(_trainings(reach(scope)), within_parameters(scope))
-    drifted = {row.campaign: int(json.loads(row.figures).get(DRIFTED, 0)) for row in rows}
+    rows = _trainings(reach(scope)).rows(connection, within_parameters(scope))
+    drifted = {campaign: int(json.loads(figures).get(DRIFTED, 0)) for campaign, figures in rows}
     return [
         Trouble("drift", campaign, MODEL_STAGE, number, "")
         for campaign, number in drifted.items()
@@ -179,14 +184,21 @@ def _drifts(connection: sa.Connection, scope: Scope) -> list[Trouble]:
 
 
 @cache
-def _trainings(kind: str) -> sa.Select[Any]:
+def _trainings(kind: str) -> PreparedSelect:
     runs = stage_results.c
     latest = (
         sa.select(sa.func.max(runs.id))
-        .where(within(runs.campaign, kind), runs.stage == MODEL_STAGE, runs.succeeded)
+        .where(within(runs.campaign, kind), runs.stage == constant(MODEL_STAGE), runs.succeeded)
         .group_by(runs.campaign)
     )
-    return sa.select(runs.campaign, runs.figures).where(runs.id.in_(latest))
+    return PreparedSelect(sa.select(runs.campaign, runs.figures).where(runs.id.in_(latest)))
+
+
+@cache
+def _senders(kind: str) -> PreparedSelect:
+    mine = within(sender_turns.c.campaign, kind)
+    query = sa.select(sender_turns.c.sender).where(mine).distinct()
+    return PreparedSelect(query.order_by("sender"))
 
 
 @cache

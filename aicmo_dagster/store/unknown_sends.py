@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from aicmo_dagster.errors import AicmoError
-from aicmo_dagster.store.database import written_out
+from aicmo_dagster.store.index_conditions import written_out
 from aicmo_dagster.store.ledger import OPEN
 from aicmo_dagster.store.tables import campaigns, nurture_sends
 

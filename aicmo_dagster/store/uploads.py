@@ -1,7 +1,7 @@
 """Leads that were imported: CSV text in compressed chunks, so that every worker sees it.
 
 An upload counts once it is whole. Not here: what its columns mean, or reading it as CSV
-(`stages.imports`).
+(`harvesting.imports`).
 """
 
 import json

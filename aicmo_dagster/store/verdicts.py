@@ -8,8 +8,9 @@ from datetime import datetime
 import pandas as pd
 import sqlalchemy as sa
 
-from aicmo_dagster.store.database import bulk_insert, fetch_frame
 from aicmo_dagster.store.events import JUDGED
+from aicmo_dagster.store.fetching import fetch_frame
+from aicmo_dagster.store.loading import bulk_insert
 from aicmo_dagster.store.tables import campaigns, engagement, events, nurture_sends
 
 _EVENTS, _VERDICTS, _SENDS = events.c, engagement.c, nurture_sends.c

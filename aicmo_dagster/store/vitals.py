@@ -1,11 +1,11 @@
-"""How the installation fares, in few small queries. Not here: judging it (`stages.health`)."""
+"""How the installation fares, in few small queries. Not here: judging it (`operating.health`)."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
 
-from aicmo_dagster.store.database import written_out
+from aicmo_dagster.store.index_conditions import written_out
 from aicmo_dagster.store.provider_calls import OPEN
 from aicmo_dagster.store.tables import (
     balance_marks,

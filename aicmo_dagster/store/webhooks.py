@@ -1,7 +1,7 @@
 """Who is told of which events, and what they are told: an outbox filled in the event's transaction.
 
 due → delivered, or dead when every attempt failed; a dead one may be made due again. Events carry
-ids and nothing personal. Not here: delivering (`stages.webhooks`, `handoff`).
+ids and nothing personal. Not here: delivering (`operating.webhooks`, `handoff`).
 """
 
 import hashlib

@@ -13,7 +13,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from aicmo_dagster.api.charts import charts
-from aicmo_dagster.stages.figures import campaign_figures
+from aicmo_dagster.stages.operating.figures import campaign_figures
 from aicmo_dagster.store.events import add_event
 from aicmo_dagster.store.experiments import StoredExperiment
 from aicmo_dagster.store.tables import experiments
@@ -145,6 +145,8 @@ def _assert_drawn(page: Page, rest: Rest) -> None:
         rows = page.evaluate(_ROWS, f"#{chart.id}-table tr")
         shown = [[label, *(_shown(value) for value in values)] for label, values in chart.rows()]
         assert rows == shown
+    threshold = page.evaluate(_READ_OFF, ["scores", "60"])
+    assert threshold == {"mark": 11.5, "tick": 11.5}
 
 
 _TRACES = """id => document.getElementById(id).data.map(trace => {
@@ -152,6 +154,10 @@ _TRACES = """id => document.getElementById(id).data.map(trace => {
   const [values, labels] = flat ? [trace.x, trace.y] : [trace.y, trace.x];
   return {name: trace.name, values: [...values], labels: [...labels]};
 })"""
+_READ_OFF = """([id, text]) => {
+  const {shapes, xaxis} = document.getElementById(id).layout;
+  return {mark: shapes[0].x0, tick: xaxis.tickvals[xaxis.ticktext.indexOf(text)]};
+}"""
 _ROWS = """place => [...document.querySelectorAll(place)].map(
   row => [...row.cells].map(cell => cell.textContent))"""
 

@@ -17,7 +17,7 @@ import pytest
 from aicmo_dagster.api.runs import INTENT_TAG, JOBS, Runs
 from aicmo_dagster.definitions import defs
 from aicmo_dagster.settings import Settings
-from aicmo_dagster.stages.dagster_home import prepare_dagster_home
+from aicmo_dagster.stages.operating.dagster_home import prepare_dagster_home
 from aicmo_dagster.store import run_intents
 from aicmo_dagster.store.audit import list_changes
 from aicmo_dagster.store.campaigns import archive_campaign

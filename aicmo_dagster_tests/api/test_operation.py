@@ -16,7 +16,7 @@ from aicmo_dagster.api.logs import log_as_json
 from aicmo_dagster.api.service import BASE
 from aicmo_dagster.domain.tokens import hook_key, unsubscribe_token
 from aicmo_dagster.settings import Settings
-from aicmo_dagster.stages.clock import beat
+from aicmo_dagster.stages.operating.clock import beat
 from aicmo_dagster.store.database import open_database
 from aicmo_dagster.store.events import events_of_lead
 from aicmo_dagster_tests.api.rest import LEADS, Rest

@@ -9,7 +9,7 @@ import httpx
 import pandas as pd
 import pytest
 
-from aicmo_dagster.stages.harvest import harvest
+from aicmo_dagster.stages.harvesting.harvest import harvest
 from aicmo_dagster.store.frames import read_frame
 from aicmo_dagster_tests.api.rest import LEADS, Rest
 from aicmo_dagster_tests.samples import NOON, campaign_document

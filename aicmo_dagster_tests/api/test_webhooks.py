@@ -10,7 +10,7 @@ import httpx
 import sqlalchemy as sa
 
 from aicmo_dagster.domain.tokens import subscription_secret
-from aicmo_dagster.stages.webhooks import deliver_webhooks
+from aicmo_dagster.stages.operating.webhooks import deliver_webhooks
 from aicmo_dagster.store.audit import list_changes
 from aicmo_dagster.store.tables import api_requests
 from aicmo_dagster.store.webhooks import (

@@ -16,10 +16,10 @@ import dagster as dg
 import psycopg2
 import sqlalchemy as sa
 
-from aicmo_dagster.stages.harvest import harvest
-from aicmo_dagster.stages.qualify import qualify_leads
-from aicmo_dagster.stages.route import route_leads
-from aicmo_dagster.stages.score import score_leads
+from aicmo_dagster.stages.deciding.qualify import qualify_leads
+from aicmo_dagster.stages.deciding.route import route_leads
+from aicmo_dagster.stages.deciding.score import score_leads
+from aicmo_dagster.stages.harvesting.harvest import harvest
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.results import record_success
 from aicmo_dagster.store.tables import ticks

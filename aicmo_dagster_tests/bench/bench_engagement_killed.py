@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from aicmo_dagster.api.app import create_app
 from aicmo_dagster.domain.links import click_token, link_name
 from aicmo_dagster.settings import Settings
-from aicmo_dagster.stages.record import replay
+from aicmo_dagster.stages.engaging.record import replay
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.database import open_database
 from aicmo_dagster.store.tables import events

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from aicmo_dagster.domain.campaigns import Scoring
 from aicmo_dagster.domain.documents import validate
 from aicmo_dagster.domain.scoring import scorecard
 from aicmo_dagster.domain.scoring.features import NAMES, features
 from aicmo_dagster.domain.scoring.model import Model, score
 from aicmo_dagster.domain.scoring.model_frames import history_of, model_columns, scored_by_model
 from aicmo_dagster.domain.scoring.training import train
+from aicmo_dagster.domain.sections.scoring import Scoring
 from aicmo_dagster_tests.bench.measure import Measured, cost
 from aicmo_dagster_tests.samples import NOON, raw_leads
 

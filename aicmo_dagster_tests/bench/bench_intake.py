@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aicmo_dagster.stages.harvest import harvest
+from aicmo_dagster.stages.harvesting.harvest import harvest
 from aicmo_dagster_tests.bench.measure import Cost, Measured, cost, peak_memory
 from aicmo_dagster_tests.workspaces import apply, open_test_workspace
 

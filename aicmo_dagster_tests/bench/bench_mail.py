@@ -26,10 +26,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from aicmo_dagster.domain.schemas import typed
 from aicmo_dagster.mail.delivery import open_transport
 from aicmo_dagster.settings import Dkim
-from aicmo_dagster.stages.dispatch import Dispatch
-from aicmo_dagster.stages.fence import Fence
-from aicmo_dagster.stages.letters import Letters
-from aicmo_dagster.stages.nurture import nurture
+from aicmo_dagster.stages.nurturing.dispatch import Dispatch
+from aicmo_dagster.stages.nurturing.fence import Fence
+from aicmo_dagster.stages.nurturing.letters import Letters
+from aicmo_dagster.stages.nurturing.nurture import nurture
 from aicmo_dagster.store import agenda, ledger
 from aicmo_dagster.store.leads import read_leads
 from aicmo_dagster.store.rehearsals import record_rehearsal

@@ -25,7 +25,7 @@ from aicmo_dagster.definitions import defs
 from aicmo_dagster.defs.housekeeping import forget_looks, forget_runs
 from aicmo_dagster.defs.partitions import register_campaign
 from aicmo_dagster.defs.resources import Clock
-from aicmo_dagster.stages.housekeeping import AGES, compact_files
+from aicmo_dagster.stages.operating.housekeeping import AGES, compact_files
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster_tests.bench.ageing import age_history, sizes
 from aicmo_dagster_tests.bench.cron_killing import apply_many, workspace_in

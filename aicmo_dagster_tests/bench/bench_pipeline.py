@@ -21,8 +21,9 @@ from aicmo_dagster.defs.partitions import register_campaign
 from aicmo_dagster.defs.resources import Clock
 from aicmo_dagster.defs.runs import open_instance, run_campaign
 from aicmo_dagster.domain.schemas import SCHEMAS, STAGES
-from aicmo_dagster.stages import claims, model_claims, routing_claims
+from aicmo_dagster.stages import claims
 from aicmo_dagster.stages.claims import Finding
+from aicmo_dagster.stages.deciding import model_claims, routing_claims
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.frames import read_frame
 from aicmo_dagster_tests.bench.floor import leads_file, missing, run_floor

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from aicmo_dagster.stages.planning import plan_due
+from aicmo_dagster.stages.nurturing.planning import plan_due
 from aicmo_dagster.store import claiming
 from aicmo_dagster.store.campaigns import apply_campaign, load_campaign
 from aicmo_dagster.store.database import Database, open_database

@@ -14,7 +14,8 @@ import psutil
 from aicmo_dagster.api.service import BASE
 from aicmo_dagster.domain.links import open_token
 from aicmo_dagster.settings import Settings
-from aicmo_dagster.store.database import bulk_insert, open_database
+from aicmo_dagster.store.database import open_database
+from aicmo_dagster.store.loading import bulk_insert
 from aicmo_dagster.store.tables import FRAME_TABLES
 from aicmo_dagster_tests.bench.bench_reads import served
 from aicmo_dagster_tests.bench.crowded import served_database

@@ -30,7 +30,7 @@ from aicmo_dagster_tests.providers.accounts import GOOD
 from aicmo_dagster_tests.providers.apollo import ApolloModes
 from aicmo_dagster_tests.providers.market import TITLES
 from aicmo_dagster_tests.providers.server import StandIn
-from aicmo_dagster_tests.stages.harvesting import SEARCH
+from aicmo_dagster_tests.stages.harvesting.harvests import SEARCH
 
 LEADS = 2_000
 MANY, FEW, SHARED = 40, 12, 4

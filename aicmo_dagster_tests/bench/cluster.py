@@ -105,7 +105,7 @@ class Cluster:
         workspace.write_text(text, encoding="utf-8")
         module = ("--module-name", "aicmo_dagster.definitions", "--location-name", CODE_LOCATION)
         address = ("--host", "127.0.0.1", "--port")
-        self.start("code-server", "dagster", "code-server", "start", *address, str(code), *module)
+        self.start("code-server", "dagster", "api", "grpc", *address, str(code), *module)
         wait_for(code, START_SECONDS)
         self.start("web", "dagster_webserver", *address, str(web), "--workspace", str(workspace))
         self.start("daemon", "dagster._daemon", "run", "--workspace", str(workspace))

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from aicmo_dagster.domain.schemas import typed
 from aicmo_dagster.settings import Settings
 from aicmo_dagster.store.campaigns import apply_campaign
-from aicmo_dagster.store.database import Database, bulk_insert, open_database
+from aicmo_dagster.store.database import Database, open_database
+from aicmo_dagster.store.loading import bulk_insert
 from aicmo_dagster.store.results import record_success
 from aicmo_dagster.store.tables import FRAME_TABLES, engagement, events, nurture_sends, sender_turns
 from aicmo_dagster.store.tokens import create_token

@@ -1,6 +1,6 @@
 """Workers that send a campaign and are killed, again and again, and what arrived in the end.
 
-Not here: how often (`bench_mail_killed`, and a short one in `stages/test_killed.py`).
+Not here: how often (`bench_mail_killed`, and a short one in `stages/nurturing/test_killed.py`).
 """
 
 import random
@@ -16,7 +16,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from aicmo_dagster.settings import Settings
-from aicmo_dagster.stages.nurture import nurture
+from aicmo_dagster.stages.nurturing.nurture import nurture
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.database import open_database
 from aicmo_dagster.store.ledger import state_counts

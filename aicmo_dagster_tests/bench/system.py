@@ -17,6 +17,7 @@ import dagster as dg
 import psutil
 from ruamel.yaml import YAML
 
+from aicmo_dagster.cli.dev import DAEMON
 from aicmo_dagster.settings import CODE_LOCATION
 from aicmo_dagster_tests.bench.mailing import free_port
 
@@ -75,10 +76,11 @@ class System:
             **{"AICMO_HOME": str(home), "DAGSTER_HOME": str(home / "dagster")},
             **({"AICMO_DATABASE_URL": stores.ours} if stores else {}),
             "AICMO_DAGSTER_URL": f"http://127.0.0.1:{self._web_port}",
+            **DAEMON,
             **(variables or {}),
         }
         if stores:
-            changes["storage"] = {"postgres": {"postgres_url": stores.dagsters}}
+            changes["storage"] = _storage(stores.dagsters)
         self._configure(changes)
         with self.instance():  # made by one, as several that do so at once spoil it
             pass
@@ -88,7 +90,7 @@ class System:
         if name == CODE:
             loaded = ("-m", self._module, "--location-name", CODE_LOCATION)
             address = ("-h", "127.0.0.1", "-p", str(self._port))
-            self._run(name, "dagster", "code-server", "start", *address, *loaded)
+            self._run(name, "dagster", "api", "grpc", *address, *loaded)
         elif name == "web":
             address = ("-h", "127.0.0.1", "-p", str(self._web_port))
             self._run(name, "dagster_webserver", *address, "-w", str(self._workspace))
@@ -162,6 +164,14 @@ def wait_until(true: Callable[[], object], seconds: float, what: str) -> None:
         if time.monotonic() > deadline:
             raise RuntimeError(f"{what} did not come within {seconds} s")
         time.sleep(0.2)
+
+
+def _storage(url: str) -> dict[str, object]:
+    """Dagster's as it is deployed, but in that database."""
+    file = Path(__file__).parents[2] / "deploy" / "dagster.yaml"
+    storage = YAML(typ="safe").load(file.read_text(encoding="utf-8"))["storage"]
+    storage["custom"]["config"]["postgres_url"] = url
+    return storage
 
 
 def _listens(port: int) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from aicmo_dagster.settings import load_settings
-from aicmo_dagster.stages.harvest import harvest
+from aicmo_dagster.stages.harvesting.harvest import harvest
 from aicmo_dagster.stages.workspace import open_workspace
 from aicmo_dagster.store.handoffs import add_handoff
 from aicmo_dagster.store.leads import find_lead

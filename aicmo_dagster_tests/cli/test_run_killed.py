@@ -81,7 +81,7 @@ def calm(
 def test_a_run_killed_half_way_ends_with_the_same_rows(
     tmp_path: Path, database_url: str, calm: tuple[Path, dict[str, pd.DataFrame]]
 ) -> None:
-    """Sending is killed far more often in `stages/test_killed`."""
+    """Sending is killed far more often in `stages/nurturing/test_killed`."""
     apply = ["campaign", "apply", write_document(tmp_path)]
     aicmo_at(tmp_path, *apply, **variables(database_url))
     # A run takes seconds to start, so that each engine is hit at one of the points.

@@ -39,7 +39,8 @@ pytestmark = [
 
 KEYS = ("ash", "birch")
 LEADS = 20
-SECONDS = 60
+SECONDS = 180
+"""The patience of whoever waits: two workers share two processors with other tests."""
 
 Frames = dict[tuple[str, str], pd.DataFrame]
 """By campaign and stage."""

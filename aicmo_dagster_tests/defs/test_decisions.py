@@ -13,8 +13,8 @@ from aicmo_dagster.defs.checks import CHECKS
 from aicmo_dagster.defs.partitions import register_campaign
 from aicmo_dagster.defs.resources import Clock
 from aicmo_dagster.domain.tokens import address_key
-from aicmo_dagster.stages import routing_claims
 from aicmo_dagster.stages.claims import share_is_usual
+from aicmo_dagster.stages.deciding import routing_claims
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.frames import replace_frame
 from aicmo_dagster.store.suppressions import suppress

@@ -1,5 +1,6 @@
 """Engagement as Dagster runs it: assets by campaign, a run over all, and what starts it."""
 
+import runpy
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from aicmo_dagster.defs import engagement
 from aicmo_dagster.defs.engagement import (
     ENGAGEMENT_ASSETS,
     ENGAGEMENT_JOBS,
@@ -18,8 +20,8 @@ from aicmo_dagster.defs.engagement import (
 )
 from aicmo_dagster.defs.partitions import register_campaign
 from aicmo_dagster.defs.resources import Clock
-from aicmo_dagster.stages.explain import explain_lead
-from aicmo_dagster.stages.harvest import harvest
+from aicmo_dagster.stages.harvesting.harvest import harvest
+from aicmo_dagster.stages.leads.explain import explain_lead
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.campaigns import archive_campaign
 from aicmo_dagster.store.events import add_event, add_events, events_of_lead
@@ -160,6 +162,27 @@ def test_a_run_starts_when_mail_has_come(workspace: Workspace) -> None:
     (box / "1772625600.1.host").write_bytes(letter())
     assert len(asked(inbound_sensor, workspace, first.cursor).run_requests) == 1
     assert inbound_job.execute_in_process(resources=resources(workspace)).success
+
+
+@pytest.mark.parametrize("variable", ["AICMO_INBOUND_URL", "AICMO_INBOUND_URL_FILE"])
+def test_nobody_looks_for_mail_unless_there_is_a_mailbox(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where no .env is
+    for name in ("AICMO_INBOUND_URL", "AICMO_INBOUND_URL_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    stopped = loaded_again()
+    monkeypatch.setenv(variable, "mailbox")
+    begun = loaded_again()
+    assert stopped == {"engagement_sensor": True, "inbound_sensor": False}
+    assert begun == {"engagement_sensor": True, "inbound_sensor": True}
+
+
+def loaded_again() -> dict[str, bool]:
+    """Which sensors run by themselves where the definitions are loaded now."""
+    sensors = runpy.run_path(str(engagement.__file__))["ENGAGEMENT_SENSORS"]
+    running = dg.DefaultSensorStatus.RUNNING
+    return {sensor.name: sensor.default_status == running for sensor in sensors}
 
 
 def test_what_a_lead_did_stands_in_its_account(workspace: Workspace) -> None:

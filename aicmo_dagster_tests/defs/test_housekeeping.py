@@ -15,7 +15,7 @@ from dagster._utils.error import SerializableErrorInfo
 
 from aicmo_dagster.defs.housekeeping import forget_looks, forget_runs, housekeeping_job
 from aicmo_dagster.defs.resources import Clock
-from aicmo_dagster.stages.housekeeping import AGES
+from aicmo_dagster.stages.operating.housekeeping import AGES
 from aicmo_dagster.store.files import compact
 from aicmo_dagster.store.results import record_success
 from aicmo_dagster_tests.bench.ageing import age_history, counts, sizes

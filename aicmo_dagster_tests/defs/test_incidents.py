@@ -15,7 +15,7 @@ from aicmo_dagster.defs.partitions import register_campaign
 from aicmo_dagster.defs.reports import campaign_report
 from aicmo_dagster.defs.resources import Clock
 from aicmo_dagster.defs.shared_runs import shared_nurture_job
-from aicmo_dagster.stages.status import status
+from aicmo_dagster.stages.operating.status import status
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.incidents import open_incidents
 from aicmo_dagster_tests.handoff.receiver import receiving

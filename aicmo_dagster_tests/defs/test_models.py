@@ -16,7 +16,7 @@ from aicmo_dagster.defs.jobs import JOBS
 from aicmo_dagster.defs.models import score_model, train_campaign
 from aicmo_dagster.defs.partitions import register_campaign
 from aicmo_dagster.defs.resources import Clock
-from aicmo_dagster.stages.harvest import harvest
+from aicmo_dagster.stages.harvesting.harvest import harvest
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster_tests.outcomes import apply_outcomes, outcomes_csv
 from aicmo_dagster_tests.samples import NOON

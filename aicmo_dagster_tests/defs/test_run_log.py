@@ -14,7 +14,7 @@ from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster_tests.providers.accounts import GOOD
 from aicmo_dagster_tests.providers.server import StandIn
 from aicmo_dagster_tests.samples import NOON
-from aicmo_dagster_tests.stages.harvesting import campaign, open_harvest_workspace
+from aicmo_dagster_tests.stages.harvesting.harvests import campaign, open_harvest_workspace
 
 
 @pytest.fixture

@@ -14,11 +14,11 @@ from aicmo_dagster.defs.resources import WORKER_TAG, Clock, WorkspaceResource
 from aicmo_dagster.defs.sensors import arrival_sensor, campaign_clock
 from aicmo_dagster.defs.shared_runs import shared_nurture_job
 from aicmo_dagster.settings import host_name
-from aicmo_dagster.stages.harvest import harvest
-from aicmo_dagster.stages.qualify import qualify_leads
-from aicmo_dagster.stages.route import route_leads
-from aicmo_dagster.stages.score import score_leads
-from aicmo_dagster.stages.sharing import FEW
+from aicmo_dagster.stages.deciding.qualify import qualify_leads
+from aicmo_dagster.stages.deciding.route import route_leads
+from aicmo_dagster.stages.deciding.score import score_leads
+from aicmo_dagster.stages.harvesting.harvest import harvest
+from aicmo_dagster.stages.operating.sharing import FEW
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.ledger import state_counts
 from aicmo_dagster.store.results import record_success, states_of

@@ -14,8 +14,8 @@ from aicmo_dagster.defs.shared_runs import (
     take_turns,
 )
 from aicmo_dagster.errors import AicmoError, Transient
-from aicmo_dagster.stages.clock import look
-from aicmo_dagster.stages.sharing import FEW
+from aicmo_dagster.stages.operating.clock import look
+from aicmo_dagster.stages.operating.sharing import FEW
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.results import states_of
 from aicmo_dagster.store.ticks import open_ticks

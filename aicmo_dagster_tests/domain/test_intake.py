@@ -168,7 +168,7 @@ def test_every_identity_of_a_lead_is_remembered():
 
 def test_the_same_external_id_of_another_type_of_source_is_another_person():
     taken = _take({"external_id": "7"}, {"external_id": "7", "source": "apollo-2"})
-    assert (taken.seen, taken.merged) == (2, 0)
+    assert (taken.counts.seen, taken.counts.merged) == (2, 0)
 
 
 def test_rows_that_share_any_identity_are_one_person_over_any_number_of_steps():
@@ -178,13 +178,13 @@ def test_rows_that_share_any_identity_are_one_person_over_any_number_of_steps():
         {"linkedin_url": "linkedin.com/in/a", "email": "b@x.example"},
         {"email": "c@x.example"},
     )
-    assert (taken.seen, taken.merged) == (2, 2)
+    assert (taken.counts.seen, taken.counts.merged) == (2, 2)
 
 
 def test_people_who_share_a_name_are_told_apart_by_anything_better():
     name = {"first_name": "Ada", "last_name": "King", "company": "X"}
     taken = _take({**name, "email": "a@x.example"}, {**name, "email": "b@x.example"}, name, name)
-    assert (taken.seen, taken.merged) == (3, 1)
+    assert (taken.counts.seen, taken.counts.merged) == (3, 1)
 
 
 def test_the_later_record_wins_field_by_field_where_it_has_a_value():
@@ -195,12 +195,12 @@ def test_the_later_record_wins_field_by_field_where_it_has_a_value():
     lead = _lead(taken)
     assert (lead["first_name"], lead["city"], lead["won"]) == ("Ada", "Oslo", True)
     assert json.loads(lead["custom"]) == {"a": "1", "b": "2", "c": "2"}
-    assert (taken.seen, taken.merged) == (1, 1)
+    assert (taken.counts.seen, taken.counts.merged) == (1, 1)
 
 
 def test_a_bad_copy_of_a_person_does_not_take_the_good_one_with_it():
     taken = _take({**ADA, "external_id": "7"}, {"email": "broken@", "external_id": "7"})
-    assert (taken.seen, taken.merged, len(taken.rejects)) == (1, 0, 1)
+    assert (taken.counts.seen, taken.counts.merged, len(taken.rejects)) == (1, 0, 1)
 
 
 def test_the_same_input_twice_changes_nothing_but_when_leads_were_last_seen():
@@ -216,7 +216,7 @@ def test_the_same_input_twice_changes_nothing_but_when_leads_were_last_seen():
 def test_leads_that_are_not_seen_again_stay_as_they_are():
     first = _take(ADA, {"email": "bob@acme.example", "city": "Oslo"})
     again = _take(ADA, after=first, now=LATER)
-    assert (again.seen, again.kept) == (1, 1)
+    assert (again.counts.seen, again.counts.kept) == (1, 1)
     bob = first.leads[first.leads["city"].eq("Oslo").fillna(value=False)]
     kept = again.leads[again.leads["last_seen_at"].eq(NOW)]
     pd.testing.assert_frame_equal(kept.reset_index(drop=True), bob.reset_index(drop=True))
@@ -226,7 +226,7 @@ def test_a_harvest_without_rows_keeps_every_lead():
     first = _take(ADA, {"external_id": "8"})
     again = _take(after=first, now=LATER)
     pd.testing.assert_frame_equal(again.leads, first.leads)
-    assert (again.seen, again.kept) == (0, 2)
+    assert (again.counts.seen, again.counts.kept) == (0, 2)
 
 
 def test_what_a_later_harvest_does_not_say_is_not_forgotten():
@@ -323,8 +323,8 @@ HARVEST = st.lists(ROW, min_size=1, max_size=12)
 @given(HARVEST)
 def test_every_row_is_a_reject_merged_or_seen(rows: list[dict[str, Any]]):
     taken = _take(*rows)
-    assert len(taken.rejects) + taken.merged + taken.seen == len(rows)
-    assert len(taken.leads) == taken.seen + taken.kept
+    assert len(taken.rejects) + taken.counts.merged + taken.counts.seen == len(rows)
+    assert len(taken.leads) == taken.counts.seen + taken.counts.kept
     assert taken.aliases["alias"].is_unique
     assert set(taken.leads["lead_id"]) == set(taken.aliases["lead_id"])
 

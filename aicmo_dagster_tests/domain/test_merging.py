@@ -3,18 +3,28 @@
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
 import pyarrow
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aicmo_dagster.domain.intake import Intake, intake, take_in
+from aicmo_dagster.domain.identity import all_claims, find_people
+from aicmo_dagster.domain.intake import (
+    Counts,
+    Intake,
+    columns_of,
+    intake,
+    lead_columns,
+    take_in,
+)
 from aicmo_dagster.domain.normalise import told_seniorities
 from aicmo_dagster.domain.precedence import PRECEDENCE, kind_of, ranks
-from aicmo_dagster.domain.records import Records
+from aicmo_dagster.domain.records import read_rows
 from aicmo_dagster.domain.schemas import RawLeads, dtypes
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -170,7 +180,7 @@ def test_a_lead_is_what_its_records_make_one_by_one(before: list[Lead], harvest:
         ever = {*(held["sources"].split(";") if held else ()), *(r.source for r in own)}
         assert lead["sources"] == ";".join(sorted(ever))
         changed += held is not None and _without_last(held) != _without_last(lead)
-    assert (second.changed, second.new) == (changed, len(found) - len(known))
+    assert (second.counts.changed, second.counts.new) == (changed, len(found) - len(known))
 
 
 def _without_last(lead: Lead) -> Lead:
@@ -192,24 +202,91 @@ def test_every_value_stands_in_a_record_of_the_source_it_is_said_to_be_from(harv
                 assert (profile, source, name, str(lead[name])) in told
 
 
-@settings(max_examples=25, deadline=None)
-@given(HARVEST, HARVEST, st.lists(st.integers(0, 9), max_size=4))
-def test_it_does_not_matter_where_a_harvest_is_cut_into_parts(
-    before: list[Lead], harvest: list[Lead], cuts: list[int]
-):
-    first = take(before)
-    rows = frame_of([*records_of(harvest), Record({"email": "broken@"}, "csv-1")])
-    whole, parts = Records("spring"), Records("spring")
-    whole.add(rows)
-    for start, end in zip([0, *sorted(cuts)], [*sorted(cuts), len(rows)], strict=True):
-        parts.add(rows.iloc[start:end])
-    one, other = (
-        take_in(records, known=lambda: first.aliases, previous=lambda: first.leads, now=NOW)
-        for records in (whole, parts)
+LINKED = st.fixed_dictionaries(
+    {"source": st.sampled_from(SOURCES)},
+    optional={
+        "email": st.sampled_from([f"{who}@x.example" for who in "abcd"]),
+        "external_id": st.sampled_from(["1", "2", "3", "4"]),
+        "linkedin_url": st.sampled_from([f"linkedin.com/in/{who}" for who in "abcd"]),
+        "title": st.sampled_from(["CEO", "Intern"]),
+        "city": st.sampled_from(["Oslo", "Bergen"]),
+        "custom": st.sampled_from(['{"a": "1"}', '{"a": "2", "b": "1"}', "{}"]),
+    },
+)
+"""Of whom any may turn out to be one person, by way of others."""
+LINKED_HARVEST = st.lists(LINKED, min_size=1, max_size=12)
+
+
+def rows_of(harvest: list[Lead]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [{"custom": "{}", "file": "leads.csv", "row": n, **row} for n, row in enumerate(harvest)]
     )
-    for name in ("leads", "aliases", "rejects"):
-        pd.testing.assert_frame_equal(getattr(one, name), getattr(other, name))
-    assert (one.new, one.changed, one.merged) == (other.new, other.changed, other.merged)
+
+
+def taken_in_ranges(
+    rows: pd.DataFrame, first: Intake, cuts: list[int], places: list[int]
+) -> tuple[pd.DataFrame, pd.DataFrame, Counts]:
+    """Leads, aliases and counts where rows come cut in parts, and leads are merged in ranges.
+
+    Args:
+        rows: The harvest.
+        first: What there was before.
+        cuts: Where a part of the rows ends.
+        places: Which of all lead ids, in order, begin a range.
+    """
+    starts = sorted({0, *(cut % (len(rows) + 1) for cut in cuts)})
+    parts = [
+        read_rows(rows.iloc[start:end], "spring")
+        for start, end in zip(starts, [*starts[1:], len(rows)], strict=True)
+    ]
+    claims = all_claims([part.claims for part in parts], [len(part.records) for part in parts])
+    given = pyarrow.concat_tables([part.records for part in parts])
+    people = find_people(claims, len(given), first.aliases)
+    before = pyarrow.table(lead_columns(first.leads))
+    known = before["lead_id"].combine_chunks()
+    met = people.now_of(known)
+    now_of_known = pc.coalesce(met, known)
+    ids = sorted({*people.lead_ids.to_pylist(), *now_of_known.to_pylist()})
+    ends = ["", *sorted({ids[place % len(ids)] for place in places} if ids else ()), "~"]
+    leads, counts = [], Counts()
+    for low, high in pairwise(ends):
+        own, kept = (
+            pc.and_(pc.greater_equal(of, low), pc.less(of, high))
+            for of in (people.lead_ids, now_of_known)
+        )
+        records = columns_of(given.filter(own)) | {"lead_id": people.lead_ids.filter(own)}
+        held = columns_of(before.filter(kept))
+        frame, of_range = take_in(held, met.filter(kept), records, NOW + timedelta(days=1))
+        leads.append(frame)
+        counts += of_range
+    return pd.concat(leads, ignore_index=True), people.aliases, counts
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    LINKED_HARVEST,
+    LINKED_HARVEST,
+    st.lists(st.integers(0, 12), max_size=3),
+    st.lists(st.integers(0, 12), max_size=3),
+)
+def test_it_does_not_matter_how_a_harvest_is_cut(
+    before: list[Lead], harvest: list[Lead], cuts: list[int], places: list[int]
+):
+    first = intake(
+        rows_of(before), campaign="spring", known=NOBODY, previous=pd.DataFrame(), now=NOW
+    )
+    rows = rows_of([*harvest, {"email": "broken@", "source": "csv-1"}])
+    whole = intake(
+        rows,
+        campaign="spring",
+        known=first.aliases,
+        previous=first.leads,
+        now=NOW + timedelta(days=1),
+    )
+    leads, aliases, counts = taken_in_ranges(rows, first, cuts, places)
+    pd.testing.assert_frame_equal(leads, whole.leads)
+    pd.testing.assert_frame_equal(aliases, whole.aliases)
+    assert counts == whole.counts
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from aicmo_dagster.domain.campaigns import Schedule
 from aicmo_dagster.domain.schedules import Tick, due_ticks, next_ticks, previous_tick
+from aicmo_dagster.domain.sections.schedule import Schedule
 from aicmo_dagster.errors import BadInput
 from aicmo_dagster_tests.samples import campaign
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from aicmo_dagster.domain.campaigns import Track
 from aicmo_dagster.domain.links import read_click_token, read_open_token
 from aicmo_dagster.domain.markdown import Rendered, compile_message
+from aicmo_dagster.domain.sections.nurture import Track
 from aicmo_dagster.domain.tracking import Link, Tracker, fixed_links
 
 KEY, LEAD = b"a key", "0123456789abcdef0123"

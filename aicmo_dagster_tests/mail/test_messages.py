@@ -13,8 +13,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from aicmo_dagster.domain.campaigns import Sender
 from aicmo_dagster.domain.markdown import Rendered
+from aicmo_dagster.domain.sections.nurture import Sender
 from aicmo_dagster.mail.headers import Undeliverable
 from aicmo_dagster.mail.messages import Outgoing, Skeleton
 

@@ -204,7 +204,7 @@ class ApolloStandIn:
             return {**detail, "match_confidence": "none"}
         if person.id == TWIN:
             person = self.people[7]
-        return person_body(person, self.modes)
+        return person_body(person, locked=self.modes.locked, with_contact=self.modes.with_contact)
 
     def _organization(self, key: str, values: dict[str, Any]) -> Reply:
         if not values.get("domain"):

@@ -1,11 +1,8 @@
 """People and companies as Apollo writes them."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aicmo_dagster_tests.providers.market import HUGE, LOCKED, LOCKED_EMAIL, NO_COMPANY, Person
-
-if TYPE_CHECKING:
-    from aicmo_dagster_tests.providers.apollo import ApolloModes
 
 
 def teaser(person: Person) -> dict[str, Any]:
@@ -28,7 +25,7 @@ def teaser(person: Person) -> dict[str, Any]:
     return body
 
 
-def person_body(person: Person, modes: "ApolloModes") -> dict[str, Any]:
+def person_body(person: Person, *, locked: bool, with_contact: bool) -> dict[str, Any]:
     """Somebody as a match shows them."""
     unavailable = person.apollo == "unavailable"
     body = {
@@ -50,9 +47,9 @@ def person_body(person: Person, modes: "ApolloModes") -> dict[str, Any]:
         "phone_numbers": [],
         "organization": None if person.id == NO_COMPANY else organization(person),
     }
-    if modes.locked and person.id == LOCKED:
+    if locked and person.id == LOCKED:
         body["email"] = LOCKED_EMAIL.title()
-    if modes.with_contact:
+    if with_contact:
         body["contact_id"] = "c-1"
         body["contact"] = {"id": person.id, "first_name": "Else", "email": "else@other.example"}
     return body

@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from aicmo_dagster.stages.providers import Time
+from aicmo_dagster.stages.harvesting.providers import Time
 
 
 class VirtualClock:

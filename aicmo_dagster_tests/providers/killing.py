@@ -16,14 +16,14 @@ from pathlib import Path
 import pandas as pd
 
 from aicmo_dagster.domain.tokens import person_key
-from aicmo_dagster.stages.asked import asked_about, identity_of
-from aicmo_dagster.stages.harvest import harvest
+from aicmo_dagster.stages.harvesting.asked import asked_about, identity_of
+from aicmo_dagster.stages.harvesting.harvest import harvest
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster_tests.forked import processes
 from aicmo_dagster_tests.providers.clock import FastClock, on_clock
 from aicmo_dagster_tests.providers.server import StandIn
 from aicmo_dagster_tests.samples import NOON
-from aicmo_dagster_tests.stages.harvesting import (
+from aicmo_dagster_tests.stages.harvesting.harvests import (
     calls,
     campaign,
     leads,

@@ -107,17 +107,19 @@ class StandIn:
         _, provider, *rest = request.path.split("/")
         if provider == "__ctl":
             return self._controlled(request)
-        self.requests.append(request)
         players: dict[str, ApolloStandIn | DropcontactStandIn] = {
             "apollo": self.apollo,
             "dropcontact": self.dropcontact,
         }
         if provider not in players:
+            self.requests.append(request)
             return reply(404, {"detail": "Not Found"})
         inner = Request(request.method, "/" + "/".join(rest), request.headers, request.values)
         given = (fault.instead() if fault else None) or players[provider].handle(inner)
         given = fault.bent(given) if fault and fault.status is None else given
-        self._book(provider, inner, given)
+        with self._lock:  # the two stay in one order
+            self.requests.append(request)
+            self._book(provider, inner, given)
         return given
 
     def _book(self, provider: str, request: Request, given: Reply) -> None:

@@ -23,7 +23,7 @@ from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.mail.delivery import Transport
 from aicmo_dagster.simulation.post import Journal, PostOffice
 from aicmo_dagster.simulation.world import World
-from aicmo_dagster.stages.faults import is_transient
+from aicmo_dagster.stages.operating.faults import is_transient
 from aicmo_dagster_tests.forked import processes
 from aicmo_dagster_tests.providers.server import StandIn
 from aicmo_dagster_tests.simulation.invariants import breaches
@@ -52,7 +52,7 @@ from aicmo_dagster_tests.simulation.worlds import (
     nurture,
     settle,
 )
-from aicmo_dagster_tests.stages.harvesting import open_harvest_workspace, search
+from aicmo_dagster_tests.stages.harvesting.harvests import open_harvest_workspace, search
 
 CRONS = {"harvest": "0 6 */3 * *", "nurture": "15 */4 * * *"}
 SEARCHED = 30

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from aicmo_dagster.simulation.behaviour import Letter
 from aicmo_dagster.simulation.post import Journal
-from aicmo_dagster.stages.explain import explain_lead
+from aicmo_dagster.stages.leads.explain import explain_lead
 from aicmo_dagster.stages.summary import dispositions
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.claiming import STOPPING_EVENTS

@@ -26,7 +26,7 @@ from aicmo_dagster_tests.simulation.worlds import (
     settle,
     world,
 )
-from aicmo_dagster_tests.stages.harvesting import open_harvest_workspace, search
+from aicmo_dagster_tests.stages.harvesting.harvests import open_harvest_workspace, search
 from aicmo_dagster_tests.workspaces import open_test_workspace
 
 PEOPLE = 110

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from aicmo_dagster.errors import BadInput, Problem
 from aicmo_dagster.sources.campaign_files import CampaignFile, read_campaign_file
-from aicmo_dagster_tests.domain.test_campaigns import EXAMPLE, mutated
-from aicmo_dagster_tests.domain.test_campaigns import outcome as campaign_outcome
+from aicmo_dagster_tests.domain.documented import EXAMPLE, mutated
+from aicmo_dagster_tests.domain.documented import outcome as campaign_outcome
 from aicmo_dagster_tests.samples import campaign_document
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"

@@ -6,8 +6,9 @@ import pandas as pd
 import pyarrow
 import pytest
 
-from aicmo_dagster.domain.campaigns import CsvSource, read_campaign
+from aicmo_dagster.domain.campaigns import read_campaign
 from aicmo_dagster.domain.documents import parse_yaml
+from aicmo_dagster.domain.sections.sources import CsvSource
 from aicmo_dagster.errors import BadInput
 from aicmo_dagster.sources.csv_files import Harvested, read_csv_source
 

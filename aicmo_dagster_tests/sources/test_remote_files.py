@@ -13,7 +13,7 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from aicmo_dagster.domain.campaigns import CsvSource
+from aicmo_dagster.domain.sections.sources import CsvSource
 from aicmo_dagster.errors import BadInput, Transient
 from aicmo_dagster.sources.csv_files import read_csv_source
 from aicmo_dagster.sources.remote_files import (

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from aicmo_dagster.stages.harvest import harvest
-from aicmo_dagster.stages.providers import Time
+from aicmo_dagster.stages.harvesting.harvest import harvest
+from aicmo_dagster.stages.harvesting.providers import Time
 from aicmo_dagster.stages.report import Report
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster_tests.conftest import NewDatabase
@@ -18,7 +18,7 @@ from aicmo_dagster_tests.providers.apollo import ApolloModes
 from aicmo_dagster_tests.providers.clock import VirtualClock, on_clock
 from aicmo_dagster_tests.providers.server import StandIn
 from aicmo_dagster_tests.samples import NOON
-from aicmo_dagster_tests.stages.harvesting import Harvest, open_harvest_workspace
+from aicmo_dagster_tests.stages.harvesting.harvests import Harvest, open_harvest_workspace
 from aicmo_dagster_tests.workspaces import open_test_workspace
 
 

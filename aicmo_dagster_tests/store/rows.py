@@ -7,14 +7,16 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import sqlalchemy as sa
 
 from aicmo_dagster.domain.campaigns import Campaign, read_campaign
 from aicmo_dagster.domain.schemas import typed
 from aicmo_dagster.store.database import Database
-from aicmo_dagster.store.tables import nurture_sends
+from aicmo_dagster.store.tables import lead_aliases, nurture_sends
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, 89, tzinfo=UTC)
 TEXT = pd.ArrowDtype(pa.string())
+INSTANT = pd.ArrowDtype(pa.timestamp("us", tz="UTC"))
 
 
 def lead(number: int) -> str:
@@ -53,6 +55,18 @@ def raw(count: int, **columns: object) -> pd.DataFrame:
 def texts(**columns: Sequence[object]) -> pd.DataFrame:
     """A frame of text."""
     return pd.DataFrame(columns).astype(TEXT)
+
+
+def aliases(*names: str, of: str = "x") -> pd.DataFrame:
+    """Rows of `lead_aliases` but for their campaign."""
+    return texts(alias=list(names), lead_id=[of] * len(names))
+
+
+def stored(database: Database, table: sa.Table = lead_aliases) -> list[tuple[object, ...]]:
+    """All that is in `table`, in the order of its key."""
+    with database.read() as connection:
+        statement = sa.select(table).order_by(*table.primary_key)
+        return [tuple(row) for row in connection.execute(statement)]
 
 
 def sends(

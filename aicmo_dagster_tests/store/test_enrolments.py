@@ -6,13 +6,14 @@ import pandas as pd
 import pytest
 
 from aicmo_dagster.store.campaigns import apply_campaign, archive_campaign
-from aicmo_dagster.store.database import Database, bulk_insert, open_database
+from aicmo_dagster.store.database import Database, open_database
 from aicmo_dagster.store.enrolments import (
     end_enrolments,
     enrol,
     enrolled,
     withdraw_enrolments,
 )
+from aicmo_dagster.store.loading import bulk_insert
 from aicmo_dagster.store.tables import enrolments, events, handoffs
 from aicmo_dagster_tests.forked import processes
 from aicmo_dagster_tests.samples import NOON, campaign

@@ -7,8 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aicmo_dagster.domain.schemas import LEAD_ID, STAGES, dtypes, typed
-from aicmo_dagster.store.database import Database, bulk_insert
+from aicmo_dagster.store.database import Database
 from aicmo_dagster.store.frames import FrameInvalid, count_rows, read_frame, replace_frame
+from aicmo_dagster.store.loading import bulk_insert
 from aicmo_dagster.store.tables import FRAME_TABLES, nurture_sends
 from aicmo_dagster_tests.store.rows import NOW, lead, raw, scored, texts
 

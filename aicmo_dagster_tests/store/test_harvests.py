@@ -39,9 +39,10 @@ def test_a_campaign_without_aliases_has_an_empty_frame_of_text(database: Databas
 
 def test_rejects_are_replaced_for_that_campaign_and_counted_by_reason(database: Database) -> None:
     with database.write() as connection:
-        replace_rejects(connection, "c", refused("no identity"))
-        replace_rejects(connection, "d", refused("no identity"))
-        replace_rejects(connection, "c", refused("bad address", "bad address", "negative"))
+        replace_rejects(connection, "c", [refused("no identity")])
+        replace_rejects(connection, "d", [refused("no identity")])
+        frames = [refused("bad address"), refused("bad address", "negative")]
+        replace_rejects(connection, "c", frames)
 
         assert reject_counts(connection, "c") == {"bad address": 2, "negative": 1}
         assert reject_counts(connection, "d") == {"no identity": 1}

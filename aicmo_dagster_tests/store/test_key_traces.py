@@ -8,10 +8,11 @@ import sqlalchemy as sa
 from aicmo_dagster.domain.links import link_name
 from aicmo_dagster.domain.tokens import address_key, message_id
 from aicmo_dagster.domain.tracking import Link
-from aicmo_dagster.store.database import Database, bulk_insert
+from aicmo_dagster.store.database import Database
 from aicmo_dagster.store.frames import replace_frame
 from aicmo_dagster.store.key_traces import was_used_with
 from aicmo_dagster.store.links import keep_links
+from aicmo_dagster.store.loading import bulk_insert
 from aicmo_dagster.store.tables import enrolments, nurture_sends
 from aicmo_dagster_tests.samples import NOON, lead_id, raw_leads
 from aicmo_dagster_tests.store.rows import texts

@@ -101,7 +101,7 @@ def test_opening_a_current_database_does_not_import_alembic(new_sqlite: Callable
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-RELEASED = tuple(f"{number:04}" for number in range(1, 18))
+RELEASED = tuple(f"{number:04}" for number in range(1, 19))
 """Revisions that databases in the field may be at; a released one is never taken out again."""
 
 MODELS_WRITTEN_SINCE = "0005"

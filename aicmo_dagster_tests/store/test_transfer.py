@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from aicmo_dagster.errors import AicmoError
 from aicmo_dagster.store import migrations, transfer
-from aicmo_dagster.store.database import Database, fetch_frame, open_database
+from aicmo_dagster.store.database import Database, open_database
+from aicmo_dagster.store.fetching import fetch_frame
 from aicmo_dagster.store.tables import UtcInstant, metadata, rejects, uploads
 
 ROWS = 7

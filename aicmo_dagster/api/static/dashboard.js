@@ -32,8 +32,11 @@ function traces(told) {
 
 function ticks(told) {
   if (/^\d{4}-/.test(told.labels[0])) return { type: "date", nticks: 5 };
-  const some = told.labels.filter((_, at) => at % 4 === 0);
-  return { type: "category", tickmode: "array", tickvals: some, ticktext: some.map((label) => label.split(" ")[0]) };
+  // Labels are "low to high": numbers stand at the edges of their bars, which lie half a bar before
+  // their middles, as the mark does.
+  const edges = [...told.labels.map((label) => label.split(" ")[0]), told.labels.at(-1).split(" ").at(-1)];
+  const some = [...edges.keys()].filter((at) => at % 4 === 0);
+  return { type: "category", tickmode: "array", tickvals: some.map((at) => at - 0.5), ticktext: some.map((at) => edges[at]) };
 }
 
 function layout(told) {

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from aicmo_dagster.domain.campaigns import Caps
+from aicmo_dagster.domain.sections.nurture import Caps
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)

@@ -15,8 +15,8 @@ from typing import Literal
 
 import pandas as pd
 
-from aicmo_dagster.domain.campaigns import Experiment, Step
 from aicmo_dagster.domain.nurture.sequential import LOOKS, any_time_bound, planned_bound
+from aicmo_dagster.domain.sections.sequences import Experiment, Step
 
 ALPHA = 0.05
 """The chance of naming a winner where there is none, over all looks and comparisons."""

@@ -1,13 +1,13 @@
 """Who has shown real interest: a reply, or human clicks in different steps. Opens never count.
 
-Not here: telling humans from machines (`engagement`), or handing over (`stages.graduate`).
+Not here: telling humans from machines (`engagement`), or handing over (`engaging.graduate`).
 """
 
 from dataclasses import dataclass
 
 import pandas as pd
 
-from aicmo_dagster.domain.campaigns import Interest
+from aicmo_dagster.domain.sections.nurture import Interest
 
 DEFAULT = Interest(replied=True, clicks=2)
 """What counts where the campaign asks for nothing particular."""

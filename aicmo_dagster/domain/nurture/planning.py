@@ -14,12 +14,13 @@ from typing import Any
 import pandas as pd
 import pyarrow
 
-from aicmo_dagster.domain.campaigns import Campaign, Step
+from aicmo_dagster.domain.campaigns import Campaign
 from aicmo_dagster.domain.nurture.places import Place, place_of
 from aicmo_dagster.domain.nurture.timing import spread_opening
 from aicmo_dagster.domain.nurture.variants import UNDECIDED, Standing, draw, salt_of
 from aicmo_dagster.domain.nurture.waits import WaitEnd, wait_end
 from aicmo_dagster.domain.schemas import typed
+from aicmo_dagster.domain.sections.sequences import Step
 
 DEADLINE = timedelta(days=30)
 """A send that is later than this is dropped, and says so."""

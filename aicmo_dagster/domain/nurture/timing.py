@@ -5,8 +5,8 @@ from bisect import bisect_left
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from aicmo_dagster.domain.campaigns import WEEKDAYS, Window
 from aicmo_dagster.domain.nurture.places import is_holiday
+from aicmo_dagster.domain.sections.nurture import WEEKDAYS, Window
 
 MOST_STEPS = 90
 """More than from any instant to the next opening: closed days, and changes of the clock."""

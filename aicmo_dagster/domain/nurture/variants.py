@@ -8,7 +8,7 @@ here: what follows from the outcomes (`experiments`).
 import hashlib
 from dataclasses import dataclass
 
-from aicmo_dagster.domain.campaigns import Step, Variant
+from aicmo_dagster.domain.sections.sequences import Step, Variant
 
 PLACES = 10_000
 

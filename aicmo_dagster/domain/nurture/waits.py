@@ -7,9 +7,9 @@ and both before neither. Not here: windows (`timing`), or what counts as a click
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from aicmo_dagster.domain.campaigns import Wait
 from aicmo_dagster.domain.nurture.places import Place
 from aicmo_dagster.domain.nurture.timing import days_later
+from aicmo_dagster.domain.sections.sequences import Wait
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from aicmo_dagster.domain.campaigns import Scoring
 from aicmo_dagster.domain.scoring.catalogue import DIMENSIONS
 from aicmo_dagster.domain.scoring.columns import Now, Numbers
 from aicmo_dagster.domain.scoring.families import (
@@ -20,6 +19,7 @@ from aicmo_dagster.domain.scoring.families import (
     fit,
     role,
 )
+from aicmo_dagster.domain.sections.scoring import Scoring
 
 _MEASURES = {
     **fit.MEASURES,

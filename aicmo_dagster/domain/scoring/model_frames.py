@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from aicmo_dagster.domain.campaigns import Scoring
 from aicmo_dagster.domain.schemas import typed
 from aicmo_dagster.domain.scoring import history as histories
 from aicmo_dagster.domain.scoring import scorecard
@@ -23,6 +22,7 @@ from aicmo_dagster.domain.scoring.custom import custom_columns, custom_dimension
 from aicmo_dagster.domain.scoring.features import features
 from aicmo_dagster.domain.scoring.history import History
 from aicmo_dagster.domain.scoring.model import Model, Scores
+from aicmo_dagster.domain.sections.scoring import Scoring
 
 POINTS = "points"
 """The dimension by which an anchored model knows the points of the scorecard."""

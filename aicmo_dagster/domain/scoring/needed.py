@@ -3,10 +3,10 @@
 Not here: what is made of them (`families`), or models, which look at nearly all.
 """
 
-from aicmo_dagster.domain.campaigns import Scoring
 from aicmo_dagster.domain.scoring.dimensions import CUSTOM
 from aicmo_dagster.domain.scoring.families.data_quality import DESCRIBING
 from aicmo_dagster.domain.scoring.scorecard import counted_rules
+from aicmo_dagster.domain.sections.scoring import Scoring
 
 NEEDED: dict[str, tuple[str, ...]] = {
     "title_match": ("title",),

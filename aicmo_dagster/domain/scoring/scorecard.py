@@ -11,7 +11,6 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 
-from aicmo_dagster.domain.campaigns import Scoring
 from aicmo_dagster.domain.schemas import typed
 from aicmo_dagster.domain.scoring.bands import bands
 from aicmo_dagster.domain.scoring.catalogue import BY_NAME, CATEGORY
@@ -23,6 +22,7 @@ from aicmo_dagster.domain.scoring.dimensions import CUSTOM, Dimension
 from aicmo_dagster.domain.scoring.families.engagement import halved
 from aicmo_dagster.domain.scoring.features import features, measured
 from aicmo_dagster.domain.scoring.points import ASKED, BUILT_IN, PointRule, family_of
+from aicmo_dagster.domain.sections.scoring import Scoring
 
 VERSION = "scorecard"
 DECIMALS = 4

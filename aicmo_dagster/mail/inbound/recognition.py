@@ -1,7 +1,7 @@
 """What a message is: bounce, complaint, automatic answer, objection or a person's reply.
 
 In this order, since a bounce may call itself an automatic reply. Not here: what follows from it
-(`stages.listen`).
+(`engaging.listen`).
 """
 
 from dataclasses import dataclass, replace

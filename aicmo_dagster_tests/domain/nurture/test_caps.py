@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aicmo_dagster.domain.campaigns import Caps
 from aicmo_dagster.domain.documents import validate
 from aicmo_dagster.domain.nurture import caps
 from aicmo_dagster.domain.nurture.caps import Allowance, Spent, allowance, day_limit, fair_share
+from aicmo_dagster.domain.sections.nurture import Caps
 
 
 def allowed(

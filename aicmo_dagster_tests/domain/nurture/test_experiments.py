@@ -5,7 +5,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from aicmo_dagster.domain.campaigns import Step
 from aicmo_dagster.domain.documents import validate
 from aicmo_dagster.domain.nurture.experiments import (
     Arm,
@@ -16,6 +15,7 @@ from aicmo_dagster.domain.nurture.experiments import (
     look,
     share_chance,
 )
+from aicmo_dagster.domain.sections.sequences import Step
 from aicmo_dagster.errors import BadInput
 
 HILLSTROM = Path(__file__).parents[4] / "shared" / "data" / "hillstrom" / "hillstrom.csv"

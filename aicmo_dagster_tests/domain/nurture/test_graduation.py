@@ -1,8 +1,8 @@
 import pandas as pd
 import pytest
 
-from aicmo_dagster.domain.campaigns import Interest
 from aicmo_dagster.domain.nurture.graduation import DEFAULT, graduates
+from aicmo_dagster.domain.sections.nurture import Interest
 
 REPLIES = pd.DataFrame({"id": [7], "lead_id": ["ann"]})
 CLICKS = pd.DataFrame(

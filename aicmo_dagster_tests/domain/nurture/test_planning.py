@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aicmo_dagster.domain.campaigns import WEEKDAYS, Campaign
+from aicmo_dagster.domain.campaigns import Campaign
 from aicmo_dagster.domain.nurture.planning import Plan, Planner, step_after
 from aicmo_dagster.domain.nurture.timing import days_later, is_open
 from aicmo_dagster.domain.nurture.variants import Standing
 from aicmo_dagster.domain.schemas import NurtureSends
+from aicmo_dagster.domain.sections.nurture import WEEKDAYS
 from aicmo_dagster_tests.samples import NOON, campaign, lead_id, routed_leads
 
 TEXT = "string[pyarrow]"

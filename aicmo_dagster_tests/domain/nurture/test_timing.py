@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aicmo_dagster.domain.campaigns import WEEKDAYS, Window
 from aicmo_dagster.domain.documents import validate
 from aicmo_dagster.domain.nurture.timing import days_later, is_open, next_opening, spread_opening
+from aicmo_dagster.domain.sections.nurture import WEEKDAYS, Window
 
 ZONES = {
     "Europe/Oslo": 4,

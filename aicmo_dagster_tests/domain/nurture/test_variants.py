@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
-from aicmo_dagster.domain.campaigns import Step
 from aicmo_dagster.domain.documents import validate
 from aicmo_dagster.domain.nurture.variants import PLACES, Standing, by_weight, draw, place, salt_of
+from aicmo_dagster.domain.sections.sequences import Step
 from aicmo_dagster_tests.samples import lead_id
 
 

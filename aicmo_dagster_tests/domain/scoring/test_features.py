@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aicmo_dagster.domain.campaigns import Scoring
 from aicmo_dagster.domain.documents import validate
 from aicmo_dagster.domain.schemas import SENIORITIES, dtypes
 from aicmo_dagster.domain.scoring.catalogue import BY_NAME, CATEGORY, DIMENSIONS, YES_OR_NO
 from aicmo_dagster.domain.scoring.dimensions import FAMILIES
 from aicmo_dagster.domain.scoring.features import features
 from aicmo_dagster.domain.scoring.points import ASKED, BUILT_IN, RULES
+from aicmo_dagster.domain.sections.scoring import Scoring
 from aicmo_dagster_tests.samples import NOON, raw_leads
 
 STATED = validate(

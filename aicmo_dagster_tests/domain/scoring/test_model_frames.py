@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 from scipy.special import logit
 
-from aicmo_dagster.domain.campaigns import Scoring
 from aicmo_dagster.domain.documents import validate
 from aicmo_dagster.domain.schemas import ScoredLeads
 from aicmo_dagster.domain.scoring import training
@@ -24,6 +23,7 @@ from aicmo_dagster.domain.scoring.model_frames import (
     scored_by_model,
 )
 from aicmo_dagster.domain.scoring.training import train
+from aicmo_dagster.domain.sections.scoring import Scoring
 from aicmo_dagster_tests.samples import NOON, raw_leads
 
 SCORING = validate(Scoring, {"fit": {"titles": ["boss"]}, "horizon_days": 30}, "x")

@@ -3,11 +3,11 @@
 import pandas as pd
 import pytest
 
-from aicmo_dagster.domain.campaigns import Scoring
 from aicmo_dagster.domain.documents import validate
 from aicmo_dagster.domain.scoring.features import NAMES, features
 from aicmo_dagster.domain.scoring.needed import NEEDED, needed_columns
 from aicmo_dagster.domain.scoring.scorecard import score
+from aicmo_dagster.domain.sections.scoring import Scoring
 from aicmo_dagster_tests.domain.scoring.test_scorecard import IDEAL, STATED
 from aicmo_dagster_tests.samples import NOON, raw_leads
 

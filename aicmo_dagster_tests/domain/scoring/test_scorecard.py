@@ -1,6 +1,7 @@
 import json
 from datetime import timedelta
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import pandas as pd
@@ -9,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aicmo_dagster.domain.addresses import FREE_MAIL
-from aicmo_dagster.domain.campaigns import Scoring
 from aicmo_dagster.domain.documents import validate
 from aicmo_dagster.domain.schemas import ScoredLeads
 from aicmo_dagster.domain.scoring.catalogue import BY_NAME
 from aicmo_dagster.domain.scoring.points import BUILT_IN
 from aicmo_dagster.domain.scoring.scorecard import score
+from aicmo_dagster.domain.sections.scoring import Scoring
 from aicmo_dagster_tests.domain.lead_columns import TYPES, lead_columns
 from aicmo_dagster_tests.samples import NOON, lead_id, raw_leads
 
@@ -73,8 +74,13 @@ def lead(**columns: Any) -> pd.DataFrame:
 
 def share(name: str, **columns: Any) -> float:
     """The share that a feature gives of what it may give at most."""
-    most = points(ALL, **IDEAL)[name]
-    return points(ALL, **columns).get(name, 0) / most
+    return points(ALL, **columns).get(name, 0) / most()[name]
+
+
+@cache
+def most() -> dict[str, float]:
+    """What each feature gives at most."""
+    return points(ALL, **IDEAL)
 
 
 @settings(derandomize=True, deadline=None, max_examples=25)

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from aicmo_dagster.domain.campaigns import Scoring
 from aicmo_dagster.domain.scoring.history import History, time_split
 from aicmo_dagster.domain.scoring.leaks import find_leaks, left_out
 from aicmo_dagster.domain.scoring.learning import Learned, learn
@@ -20,8 +19,9 @@ from aicmo_dagster.domain.scoring.model import score
 from aicmo_dagster.domain.scoring.model_frames import history_of
 from aicmo_dagster.domain.scoring.ranking import ranked
 from aicmo_dagster.domain.scoring.training import train, with_points
+from aicmo_dagster.domain.sections.scoring import Scoring
 from aicmo_dagster.sources.campaign_files import read_campaign_file
-from aicmo_dagster.stages.harvest import harvest
+from aicmo_dagster.stages.harvesting.harvest import harvest
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.campaigns import apply_campaign
 from aicmo_dagster.store.frames import read_frame

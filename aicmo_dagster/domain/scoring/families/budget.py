@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 
-from aicmo_dagster.domain.campaigns import Scoring
 from aicmo_dagster.domain.scoring.columns import (
     Now,
     Numbers,
@@ -18,6 +17,7 @@ from aicmo_dagster.domain.scoring.columns import (
     text,
     unknown,
 )
+from aicmo_dagster.domain.sections.scoring import Scoring
 
 
 def _technology_match(leads: pd.DataFrame, scoring: Scoring, _: Now) -> Numbers:

@@ -8,7 +8,6 @@ import pyarrow
 import pyarrow.compute as pc
 
 from aicmo_dagster.domain.addresses import FREE_MAIL
-from aicmo_dagster.domain.campaigns import Scoring
 from aicmo_dagster.domain.scoring.columns import (
     Now,
     Numbers,
@@ -19,6 +18,7 @@ from aicmo_dagster.domain.scoring.columns import (
     over_distinct,
     text,
 )
+from aicmo_dagster.domain.sections.scoring import Scoring
 
 
 def _own_domain(leads: pd.DataFrame, _: Scoring, __: Now) -> Numbers:

@@ -7,8 +7,8 @@ import pandas as pd
 import pyarrow
 import pyarrow.compute as pc
 
-from aicmo_dagster.domain.campaigns import Scoring
 from aicmo_dagster.domain.scoring.columns import Now, Numbers, Values, as_numbers, known, text
+from aicmo_dagster.domain.sections.scoring import Scoring
 
 ROLES = (
     *("accounts", "admin", "billing", "careers", "contact", "enquiries", "finance", "hello"),

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from aicmo_dagster.domain.campaigns import Scoring
 from aicmo_dagster.domain.scoring.columns import Now, Numbers, Values, days_since, numbers, text
+from aicmo_dagster.domain.sections.scoring import Scoring
 
 HALF_LIFE_DAYS = 30
 

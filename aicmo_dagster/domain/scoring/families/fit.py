@@ -5,7 +5,6 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from aicmo_dagster.domain.campaigns import Scoring
 from aicmo_dagster.domain.scoring.columns import (
     Now,
     Numbers,
@@ -15,6 +14,7 @@ from aicmo_dagster.domain.scoring.columns import (
     open_ended,
     unknown,
 )
+from aicmo_dagster.domain.sections.scoring import Scoring
 
 
 def _size_gap(leads: pd.DataFrame, scoring: Scoring, _: Now) -> Numbers:

@@ -7,7 +7,6 @@ import pandas as pd
 import pyarrow
 import pyarrow.compute as pc
 
-from aicmo_dagster.domain.campaigns import Scoring
 from aicmo_dagster.domain.schemas import SENIORITIES
 from aicmo_dagster.domain.scoring.columns import (
     Now,
@@ -17,6 +16,7 @@ from aicmo_dagster.domain.scoring.columns import (
     over_distinct,
     text,
 )
+from aicmo_dagster.domain.sections.scoring import Scoring
 
 DECIDERS = SENIORITIES[: SENIORITIES.index("director") + 1]
 

@@ -1,0 +1,1 @@
+"""The sections of a campaign document, a module each. Not here: the whole (`campaigns`)."""

@@ -1,0 +1,1 @@
+"""What recipients do: recorded, judged, answered for, and handed to sales."""

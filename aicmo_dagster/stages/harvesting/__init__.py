@@ -1,0 +1,1 @@
+"""Raw leads: sources read, providers asked and paid, answers kept, people told apart."""

@@ -1,0 +1,1 @@
+"""What keeps campaigns going and says how they fare: cron, incidents, alerts, health, figures."""
