@@ -21,6 +21,7 @@ from aicmo_dagster.cli.dev import DAEMON
 from aicmo_dagster.settings import CODE_LOCATION
 from aicmo_dagster_tests.bench.mailing import free_port
 
+REPOSITORY = Path(__file__).parents[2]
 CODE, API = "code", "api"
 RUN_MARK = "multiprocessing.spawn"
 """What shows in the command of a run's process, which the code server spawns."""
@@ -76,6 +77,7 @@ class System:
             **{"AICMO_HOME": str(home), "DAGSTER_HOME": str(home / "dagster")},
             **({"AICMO_DATABASE_URL": stores.ours} if stores else {}),
             "AICMO_DAGSTER_URL": f"http://127.0.0.1:{self._web_port}",
+            "PYTHONPATH": str(REPOSITORY),  # the tests, among them what `module` may be, are not installed
             **DAEMON,
             **(variables or {}),
         }
@@ -148,7 +150,7 @@ class System:
     def _configure(self, changes: dict[str, object]) -> None:
         yaml = YAML(typ="safe")
         yaml.default_flow_style = False  # as Dagster's own reader takes a URL with a `?`
-        ours = Path(__file__).parents[2] / "dagster.yaml"
+        ours = REPOSITORY / "dagster.yaml"
         configuration = yaml.load(ours.read_text(encoding="utf-8")) | changes
         with (self.home / "dagster" / "dagster.yaml").open("w", encoding="utf-8") as file:
             yaml.dump(configuration, file)
@@ -168,7 +170,7 @@ def wait_until(true: Callable[[], object], seconds: float, what: str) -> None:
 
 def _storage(url: str) -> dict[str, object]:
     """Dagster's as it is deployed, but in that database."""
-    file = Path(__file__).parents[2] / "deploy" / "dagster.yaml"
+    file = REPOSITORY / "deploy" / "dagster.yaml"
     storage = YAML(typ="safe").load(file.read_text(encoding="utf-8"))["storage"]
     storage["custom"]["config"]["postgres_url"] = url
     return storage
