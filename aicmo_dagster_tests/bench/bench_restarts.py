@@ -34,8 +34,8 @@ CAMPAIGNS, ASKED_EACH = 4, 3
 EVERY_SECONDS = 6.0
 DAEMON, WEB, DATABASE = "daemon", "web", "database"
 LONGEST_SECONDS = 420
-"""A run whose launch was killed is given up after `start_timeout_seconds` of dagster.yaml, at the next
-look of run monitoring."""
+"""A run whose launch was killed is given up after `start_timeout_seconds` of dagster.yaml, at the
+next look of run monitoring."""
 
 
 def run(scratch: Path) -> Iterator[Measured]:

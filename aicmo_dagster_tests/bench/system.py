@@ -77,7 +77,7 @@ class System:
             **{"AICMO_HOME": str(home), "DAGSTER_HOME": str(home / "dagster")},
             **({"AICMO_DATABASE_URL": stores.ours} if stores else {}),
             "AICMO_DAGSTER_URL": f"http://127.0.0.1:{self._web_port}",
-            "PYTHONPATH": str(REPOSITORY),  # the tests, among them what `module` may be, are not installed
+            "PYTHONPATH": str(REPOSITORY),  # `module` may be of the tests, which are not installed
             **DAEMON,
             **(variables or {}),
         }
