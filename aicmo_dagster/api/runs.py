@@ -167,7 +167,9 @@ class Runs:
         answer = self._ask(_LAUNCH, "launchPipelineExecution", {"params": params})
         if answer["__typename"] == "LaunchRunSuccess":
             return str(answer["run"]["runId"])
-        self._remove_stillborn(intent_id, datetime.now(UTC))
+        # The web server may have failed behind the point where the run was queued.
+        if run_id := self.given_up(intent_id):
+            return run_id
         raise Unreachable(
             f"Dagster starts no run ({answer['__typename']}); see whether its web UI shows the "
             f"code location {CODE_LOCATION!r} as loaded, and whether it may start runs"
@@ -176,10 +178,12 @@ class Runs:
     def find(self, intent_id: str) -> str | None:
         """The run that the intent has started, if it has."""
         self._remove_stillborn(intent_id, datetime.now(UTC) - self.settled)
-        with self._storage() as instance:
-            found = instance.get_runs(dg.RunsFilter(tags={INTENT_TAG: intent_id}))
-        started = [run for run in found if run.status != dg.DagsterRunStatus.NOT_STARTED]
-        return started[0].run_id if started else None
+        return self._started(intent_id)
+
+    def given_up(self, intent_id: str) -> str | None:
+        """As `find`, for whoever knows that no launch of the intent is under way any more."""
+        self._remove_stillborn(intent_id, datetime.now(UTC))
+        return self._started(intent_id)
 
     def unfinished(self, campaign: str) -> list[Run]:
         """The runs of the campaign that have not ended, the latest first."""
@@ -239,6 +243,12 @@ class Runs:
             raise Unanswered(f"Dagster's web server gave no answer; {start}") from error
         except (ValueError, KeyError, TypeError, AssertionError) as error:
             raise Unanswered(f"what answers is not Dagster's web server; {start}") from error
+
+    def _started(self, intent_id: str) -> str | None:
+        with self._storage() as instance:
+            found = instance.get_runs(dg.RunsFilter(tags={INTENT_TAG: intent_id}))
+        started = [run for run in found if run.status != dg.DagsterRunStatus.NOT_STARTED]
+        return started[0].run_id if started else None
 
     def _remove_stillborn(self, intent_id: str, before: datetime) -> None:
         """Runs of the intent that were made before an instant and never queued are gone.

@@ -52,9 +52,10 @@ class Start:
                 return self._launch(intent)
             if known.state == LAUNCHED:
                 return str(known.run_id)
-            run_id = self._dagster.find(known.id)
-            if run_id or datetime.now(UTC) - known.attempted_at > self._dagster.settled:
+            if run_id := self._dagster.find(known.id):
                 self._settle(known, run_id)
+            elif datetime.now(UTC) - known.attempted_at > self._dagster.settled:
+                self._settle(known, self._dagster.given_up(known.id))
             elif time.monotonic() > deadline:
                 raise self._impatient(intent, known)
             else:
@@ -78,6 +79,9 @@ class Start:
 
     def _launch(self, intent: RunIntent) -> str:
         try:
+            if run_id := self._dagster.find(intent.id):  # by an earlier try, taken to have failed
+                self._settle(intent, run_id)
+                return run_id
             if busy := self._dagster.unfinished(self._key):
                 self._settle(intent, None)
                 run = busy[0]

@@ -23,7 +23,8 @@ class StandIn:
     """What it does next: `faults` are taken from the front, and none is an honest launch.
 
     The connection breaks ``before`` anything is stored, ``between`` storing the run and starting
-    it, or ``after`` that; ``error`` is an answer that nothing is started.
+    it, or ``after`` that; ``error`` is an answer that nothing is started, and ``late error`` one
+    that hides that something was.
     """
 
     instance: dg.DagsterInstance
@@ -61,6 +62,8 @@ class StandIn:
             if fault == "before":
                 return None
             run_id = self._store(variables["params"], started=fault != "between")
+            if fault == "late error":
+                return {"launchPipelineExecution": {"__typename": "PythonError"}}
             if fault:
                 return None
         launched = {"__typename": "LaunchRunSuccess", "run": {"runId": run_id}}

@@ -13,12 +13,13 @@ from uuid import uuid4
 import dagster as dg
 import httpx
 import pytest
+import sqlalchemy as sa
 
 from aicmo_dagster.api.runs import INTENT_TAG, JOBS, Runs
 from aicmo_dagster.definitions import defs
 from aicmo_dagster.settings import Settings
 from aicmo_dagster.stages.operating.dagster_home import prepare_dagster_home
-from aicmo_dagster.store import run_intents
+from aicmo_dagster.store import run_intents, tables
 from aicmo_dagster.store.audit import list_changes
 from aicmo_dagster.store.campaigns import archive_campaign
 from aicmo_dagster.store.results import record_failure, record_success
@@ -188,6 +189,52 @@ def test_a_dagster_that_starts_nothing_leaves_nothing_behind(rest: Rest, dagster
     assert (refused.status_code, refused.json()["type"]) == (503, "dagster-unreachable")
     assert execute(rest, key).status_code == 202
     assert len(dagster.runs()) == 1
+
+
+def test_a_run_that_was_started_in_spite_of_an_error_is_the_one(
+    rest: Rest, dagster: StandIn
+) -> None:
+    dagster.faults[:] = ["late error"]
+    key = fresh()
+    answer = execute(rest, key)
+    (run,) = dagster.runs()
+    assert (answer.status_code, answer.json()["run_id"]) == (202, run.run_id)
+    dagster.end(run.run_id, well=False)
+    assert execute(rest, key).json()["run_id"] == run.run_id
+    assert len(dagster.runs()) == 1
+
+
+def test_a_run_that_turns_up_after_its_request_was_refused_is_the_one(
+    rest: Rest, dagster: StandIn
+) -> None:
+    dagster.faults[:] = ["before"]
+    key = fresh()
+    assert execute(rest, key).status_code == 503
+    late = intent_of_launch(rest)
+    with rest.workspace.database.write() as connection:
+        run_intents.settle_intent(connection, late, None)
+    run_id = dagster.add("full_pipeline_job", {INTENT_TAG: late, "dagster/partition": "spring"})
+    dagster.end(run_id)
+    assert execute(rest, key).json()["run_id"] == run_id
+    assert len(dagster.runs()) == 1
+
+
+def test_nothing_is_left_of_a_launch_that_is_given_up_however_late_it_was_made(
+    rest: Rest, dagster: StandIn
+) -> None:
+    dagster.faults[:] = ["before"]
+    key = fresh()
+    assert execute(rest, key).status_code == 503
+    late = intent_of_launch(rest)
+    dagster.add(
+        "full_pipeline_job", {INTENT_TAG: late, "dagster/partition": "spring"}, started=False
+    )
+    with rest.workspace.database.write() as connection:
+        connection.execute(sa.update(tables.run_intents).values(attempted_at=NOON))
+    answer = execute(rest, key)
+    (run,) = dagster.runs()
+    assert (answer.status_code, answer.json()["run_id"]) == (202, run.run_id)
+    assert run.status == dg.DagsterRunStatus.STARTING
 
 
 def test_without_a_web_server_it_is_told_what_to_start_and_a_retry_starts_one(
