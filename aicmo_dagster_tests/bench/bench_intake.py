@@ -4,6 +4,7 @@ The file is like an export of a CRM: 23 columns that a campaign maps and four th
 rows in a hundred of people told of before, in other spellings, and two without a usable address.
 """
 
+import tempfile
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -19,6 +20,9 @@ SIZES = (10_000, 100_000, 1_000_000)
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MOST_MEMORY = 2048.0
 MOST_GROWTH = 1.15
+STEPS = {"first": "first harvest", "again": "the same rows once more"}
+ROUNDS = 2
+"""Of all sizes by turns, since what a row costs varies over minutes by more than the bound."""
 
 COLUMNS = {
     "external_id": "Record ID",
@@ -66,12 +70,15 @@ _DETAILS = ("Fair 2025", "Website", "Referral", "Webinar")
 
 def run(scratch: Path) -> Iterator[Measured]:
     """The bounds of a first harvest, and what the same rows cost once more."""
-    costs = {size: _cost_of(scratch, size) for size in SIZES}
+    rounds = [{size: _cost_of(scratch, size).value for size in SIZES} for _ in range(ROUNDS)]
     most = SIZES[-1]
-    yield _memory("first harvest", most, costs[most].value["first"]["peak"])
-    yield _memory("the same rows once more", most, costs[most].value["again"]["peak"])
-    for step, what in (("first", "first harvest"), ("again", "the same rows once more")):
-        spent = {size: costs[size].value[step]["cpu"] / size * 1e6 for size in SIZES}
+    for step, what in STEPS.items():
+        peak = max(costs[most][step]["peak"] for costs in rounds)
+        yield Measured(f"{what}, peak memory", f"{most:,} rows", peak, "MiB", bound=MOST_MEMORY)
+    for step, what in STEPS.items():
+        spent = {
+            size: min(costs[size][step]["cpu"] for costs in rounds) / size * 1e6 for size in SIZES
+        }
         for size in SIZES[:-1]:
             against = f"{size:,} rows"
             yield Measured(
@@ -85,15 +92,12 @@ def run(scratch: Path) -> Iterator[Measured]:
             )
 
 
-def _memory(what: str, size: int, peak: float) -> Measured:
-    return Measured(f"{what}, peak memory", f"{size:,} rows", peak, "MiB", bound=MOST_MEMORY)
-
-
 def _cost_of(scratch: Path, size: int) -> Cost:
-    folder = scratch / f"of-{size}"
-    (folder / "bench").mkdir(parents=True)
-    write_csv(folder / "bench" / "leads.csv", size)
-    return cost(harvest_twice, folder)
+    with tempfile.TemporaryDirectory(dir=scratch) as name:
+        folder = Path(name)
+        (folder / "bench").mkdir()
+        write_csv(folder / "bench" / "leads.csv", size)
+        return cost(harvest_twice, folder)
 
 
 def harvest_twice(folder: Path) -> dict[str, dict[str, float]]:
