@@ -93,8 +93,9 @@ def state_counts(connection: sa.Connection, campaign: str) -> dict[str, int]:
     counts: dict[str, int] = {}
     for query in _COUNTS:
         counts |= dict(connection.execute(query, {"campaign": campaign}).all())
-    planned = (connection.scalar(_WAITING, {"campaign": campaign}) or 0) - counts.get("deferred", 0)
-    return counts | ({"planned": planned} if planned else {})
+    # Whatever is in no other state: twice as quick as to count those of that one.
+    planned = (connection.scalar(_ALL, {"campaign": campaign}) or 0) - sum(counts.values())
+    return counts | ({"planned": planned} if planned > 0 else {})
 
 
 def in_states(
@@ -110,7 +111,7 @@ _COUNTS = tuple(
     .group_by(_SENDS.state)
     for states in (OPEN, TOLD)
 )
-_WAITING = sa.select(sa.func.count()).where(*in_states(sa.bindparam("campaign"), WAITING))
+_ALL = sa.select(sa.func.count()).where(_SENDS.campaign == sa.bindparam("campaign"))
 
 
 def sends_of_lead(connection: sa.Connection, campaign: str, lead_id: str) -> list[dict[str, Any]]:

@@ -266,9 +266,10 @@ def _least_of(write: Callable[[], bytes], times: int = 3000) -> float:
 
 def _ticks(scratch: Path) -> Iterator[Measured]:
     """A whole run of nurture with 100 due, whatever the number of those that wait."""
-    few = min(cost(_tick, scratch / f"few-{n}", 1_000).value for n in range(3))
-    home = scratch / "many"
-    many = min(cost(_tick, home, 1_000_000).value for _ in range(1))
+    few, many = (
+        min(cost(_tick, scratch / f"{name}-{n}", enrolled).value for n in range(ROUNDS))
+        for name, enrolled in (("few", 1_000), ("many", 1_000_000))
+    )
     yield Measured(
         "tick, 100 due of 1,000,000", "SQLite", many, "CPU s", few, "100 of 1,000", bound=3
     )
