@@ -130,16 +130,33 @@ def read_chunks(
         rows: How many at once.
         columns: Those wanted, `lead_id` among them; all of the schema's unless given.
     """
-    table = FRAME_TABLES[stage]
-    names = list(dtypes(stage)) if columns is None else columns
-    query = sa.select(*(table.c[name] for name in names)).where(table.c.campaign == campaign)
-    query = query.order_by(table.c.lead_id).limit(rows)
-    frame = fetch_frame(connection, query)
+    frame = read_after(connection, stage, campaign, "", rows, columns)
     yield frame
     while len(frame) == rows:
-        frame = fetch_frame(connection, query.where(table.c.lead_id > frame["lead_id"].iloc[-1]))
+        last = frame["lead_id"].iloc[-1]
+        frame = read_after(connection, stage, campaign, last, rows, columns)
         if len(frame):
             yield frame
+
+
+def read_after(
+    connection: sa.Connection,
+    stage: str,
+    campaign: str,
+    after: str,
+    rows: int,
+    columns: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """As one of `read_chunks`: the first `rows` behind the lead `after`; all are behind "".
+
+    Whoever asks for one after the other may do something else between two transactions.
+    """
+    table = FRAME_TABLES[stage]
+    names = list(dtypes(stage)) if columns is None else columns
+    query = sa.select(*(table.c[name] for name in names)).where(
+        table.c.campaign == campaign, table.c.lead_id > after
+    )
+    return fetch_frame(connection, query.order_by(table.c.lead_id).limit(rows))
 
 
 def read_page(

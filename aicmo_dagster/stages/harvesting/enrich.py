@@ -40,7 +40,7 @@ from aicmo_dagster.stages.harvesting.doubts import doubts_left, resolve_doubts
 from aicmo_dagster.stages.harvesting.paid_calls import Batch, PaidCalls
 from aicmo_dagster.stages.harvesting.payer import Payer
 from aicmo_dagster.stages.harvesting.providers import Providers, key_of
-from aicmo_dagster.store.frames import read_frame
+from aicmo_dagster.store.frames import read_after
 from aicmo_dagster.store.provider_answers import Answer
 
 NO_CREDITS = "not_tried: no_credits"
@@ -78,52 +78,75 @@ class Enrichment:
     _answers: dict[tuple[str, str], Answer] = field(default_factory=dict, repr=False)
     _missing: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)
     _unnamed: list[Answer] = field(default_factory=list, repr=False)
+    _ended: set[tuple[str, str]] = field(default_factory=set)
+    _has_collected: bool = False
 
     def __post_init__(self) -> None:
         self._payer = Payer(
             self.providers, self.key, self.wanted, self.now, self.outcomes, self._serve
         )
 
-    def run(self) -> pd.DataFrame:
-        """Rows for intake: what the providers answered about leads that lack something."""
-        with self.providers.workspace.database.read() as connection:
-            wanted = None if self.wanted.companies else _ASKED_BY
-            leads = _plain(read_frame(connection, "raw_leads", self.key, wanted))
-        self._missing = {lead["lead_id"]: dict(lead) for lead in leads if lead["email"] is None}
+    def run(self, at_once: int) -> Iterator[pd.DataFrame]:
+        """Rows for intake: what the providers answered about leads that lack something.
+
+        Args:
+            at_once: How many of the campaign's leads are held at once.
+        """
         with self._payer.departures.kept():
-            rows = self._asked_for(leads)
+            for leads in self._leads(at_once):
+                yield _frame(self._asked_for(leads))
         asked = dict.fromkeys([*self.wanted.waterfall, *["apollo"] * self.wanted.companies])
         self.notes += filter(None, (doubts_left(self._payer, provider) for provider in asked))
-        return _frame(rows)
+
+    def _leads(self, at_once: int) -> Iterator[list[dict[str, Any]]]:
+        """The leads that may lack something, in order of their ids; no transaction stays open."""
+        wanted = None if self.wanted.companies else _ASKED_BY
+        last, read = "", at_once
+        while read == at_once:
+            with self.providers.workspace.database.read() as connection:
+                frame = read_after(connection, "raw_leads", self.key, last, at_once, wanted)
+            read = len(frame)
+            if read:
+                last = frame["lead_id"].iloc[-1]
+                yield _plain(frame if self.wanted.companies else frame[frame["email"].isna()])
 
     def _asked_for(self, leads: Sequence[Known]) -> list[dict[str, Any]]:
-        """What the providers answered, in rows."""
+        """What the providers answered about `leads`, in rows."""
+        self._answers.clear()
+        self._missing = {lead["lead_id"]: dict(lead) for lead in leads if lead["email"] is None}
         for provider in self.wanted.waterfall:
-            with self._noted(provider):
-                self._ask_provider(provider)
+            with self._noted(provider, "addresses") as may_ask:
+                if may_ask:
+                    self._ask_provider(provider)
         self.outcomes["no provider has an address"] += len(self._missing)
         self.outcomes[NO_CREDITS] += len(self._payer.untried & self._missing.keys())
         rows = self._rows()
         if self.wanted.companies:
-            with self._noted("apollo"):
-                key_of(self.providers.workspace.settings, "apollo")
-                rows += ask_companies(self._payer, self._completed(leads))
+            with self._noted("apollo", "companies") as may_ask:
+                if may_ask:
+                    key_of(self.providers.workspace.settings, "apollo")
+                    rows += ask_companies(self._payer, self._completed(leads))
         return rows
 
     @contextmanager
-    def _noted(self, provider: str) -> Iterator[None]:
-        """What ends the asking of one provider does not end that of the others."""
+    def _noted(self, provider: str, what: str) -> Iterator[bool]:
+        """What ends the asking of one provider does not end that of the others.
+
+        Tells whether it may still be asked: not if that has ended before.
+        """
         try:
-            yield
+            yield (provider, what) not in self._ended
         except AicmoError as error:
+            self._ended.add((provider, what))
             self.notes.append(f"{provider}: {error}")
 
     def _ask_provider(self, provider: str) -> None:
         """Everyone that `provider` has an address for is not missing any more."""
         key_of(self.providers.workspace.settings, provider)
         batches = Batches(self._payer, self._settle)
-        if provider == "dropcontact":
+        if provider == "dropcontact" and not self._has_collected:
             batches.collect_earlier()
+            self._has_collected = True
         # Those whom the provider told us of first: the others may turn out to be among them.
         for told in (True, False):
             people = self._people(provider, told)
@@ -226,9 +249,8 @@ class Enrichment:
 
 
 def _plain(leads: pd.DataFrame) -> list[dict[str, Any]]:
-    """The leads as plain values, in order of their ids."""
-    frame = leads.sort_values("lead_id")
-    return pyarrow.Table.from_pandas(frame, preserve_index=False).to_pylist()
+    """The leads as plain values."""
+    return pyarrow.Table.from_pandas(leads, preserve_index=False).to_pylist()
 
 
 def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:

@@ -145,13 +145,14 @@ def _complete(
     workspace: Workspace, enrichment: Enrichment, rejects: Sequence[Aside], at_once: int
 ) -> int:
     """The answers of the providers are part of the leads; tells how many leads that changed."""
-    answers = enrichment.run()
-    # Who knows nothing of somebody is no source of them.
-    answers = answers[answers.drop(columns=_BESIDE, errors="ignore").notna().any(axis=1)]
-    if answers.empty:
-        return 0
     with waiting(workspace, enrichment.key) as records:
-        records.add(answers)
+        for answers in enrichment.run(at_once):
+            # Who knows nothing of somebody is no source of them.
+            told = answers.drop(columns=_BESIDE, errors="ignore").notna().any(axis=1)
+            if told.any():
+                records.add(answers[told])
+        if not records:
+            return 0
         refused = [*rejects, records.refused]
         return take_in(workspace, records, refused, enrichment.now, at_once).changed
 

@@ -50,6 +50,9 @@ class Waiting:
         self._claims: list[Claims] = []
         self._sizes: list[int] = []
 
+    def __len__(self) -> int:
+        return sum(self._sizes)
+
     def add(self, rows: pd.DataFrame) -> None:
         """`rows`, which `records.read_rows` describes, wait as well."""
         read = records.read_rows(rows, self.campaign)

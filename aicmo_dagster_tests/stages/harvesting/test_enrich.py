@@ -4,14 +4,18 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import sqlalchemy as sa
 
 from aicmo_dagster.domain.tokens import address_key
 from aicmo_dagster.settings import Provider
 from aicmo_dagster.stages.harvesting.harvest import harvest
+from aicmo_dagster.stages.harvesting.providers import Time
 from aicmo_dagster.stages.workspace import Workspace
 from aicmo_dagster.store.frames import read_frame
 from aicmo_dagster.store.suppressions import suppressed
+from aicmo_dagster.store.tables import person_aliases, provider_answers, provider_calls
 from aicmo_dagster_tests.providers.server import StandIn
 from aicmo_dagster_tests.providers.wire import Fault
 from aicmo_dagster_tests.samples import NOON
@@ -22,6 +26,7 @@ from aicmo_dagster_tests.stages.harvesting.harvests import (
     addresses,
     call_states,
     campaign,
+    leads,
 )
 from aicmo_dagster_tests.workspaces import apply
 
@@ -47,6 +52,45 @@ def test_a_search_is_paged_and_completed_by_the_waterfall(
     )
     per_lead = report.figures["apollo_credits"] / report.rows_out
     assert report.figures["apollo_credits_per_lead"] == round(per_lead, 4)
+
+
+@pytest.mark.parametrize("companies", [False, True])
+def test_how_many_leads_are_held_at_once_changes_nothing(
+    workspace: Workspace, providers: StandIn, time: Time, companies: bool
+) -> None:
+    """Neither what becomes of them nor what is paid."""
+    found, figures, spent = [], [], []
+    for key, at_once in (("spring", 1000), ("autumn", 7)):
+        with workspace.database.write() as connection:
+            for table in (provider_calls, provider_answers, person_aliases):
+                connection.execute(sa.delete(table))
+        campaign(workspace, key, enrich=BOTH | {"companies": companies})
+        before = providers.ledger.spent()
+        figures.append(harvest(workspace, key, NOON, time, at_once).figures)
+        spent.append(providers.ledger.spent() - before)
+        found.append(leads(workspace, key).sort_values("external_id", ignore_index=True))
+    assert len(found[0]) > 3 * 7
+    pd.testing.assert_frame_equal(
+        found[0].drop(columns="lead_id"), found[1].drop(columns="lead_id")
+    )
+    # One person has two ids there, as only the answer tells: in two calls they are paid twice.
+    assert spent[1] - spent[0] in (0, 1)
+    same = [
+        {name: figure for name, figure in each.items() if "apollo_credits" not in name}
+        for each in figures
+    ]
+    assert same[0] == same[1]
+
+
+def test_a_provider_that_has_ended_is_not_asked_about_those_behind(
+    workspace: Workspace, providers: StandIn, time: Time
+) -> None:
+    campaign(workspace)
+    providers.faults.set(Fault("bulk_match", nth=(2,), status=403, body={"error": "no"}))
+    report = harvest(workspace, "spring", NOON, time, 10)
+    assert len(providers.ledger.calls("bulk_match")) == 2
+    assert sum(note.startswith("apollo: ") for note in report.notes) == 1
+    assert report.figures["dropcontact_credits"] > 0
 
 
 def test_a_second_harvest_pays_for_nobody_again(

@@ -308,7 +308,7 @@ def test_rows_for_intake_stand_in_one_order_whenever_they_came(
     providers.faults.set(Fault(MATCH, nth=(2, 5, 9), delay=0.2))
     with open_providers(harvest_workspace, time) as clients:
         enrichment = Enrichment(clients, "spring", Enrich(**BOTH), NOON)  # type: ignore[arg-type]
-        rows = enrichment.run()
+        (rows,) = enrichment.run(1000)
     order = list(zip(rows["file"], rows["lead_id"], strict=True))
     assert order == sorted(order)
     assert {file for file, _ in order} == {"apollo", "dropcontact"}
