@@ -153,7 +153,11 @@ def find_people(claims: Claims, row_count: int, known: pd.DataFrame) -> People:
     settled = lead_of_label.take(pyarrow.array(labels[row_count:]))
     lead_ids = lead_of_label.take(pyarrow.array(labels[:row_count]))
     own = _changed(encoded.dictionary, before, settled.take(nodes.indices))
-    news = _with_moved(own, known_alias, known_lead, nodes.dictionary, settled)
+    # Those met for the first time are among `own`, and so is each of their aliases.
+    leads = np.zeros(len(nodes.dictionary), bool)
+    leads[nodes.indices.filter(before.is_valid()).to_numpy()] = True
+    then, now = (each.filter(pyarrow.array(leads)) for each in (nodes.dictionary, settled))
+    news = _with_moved(own, known_alias, known_lead, then, now)
     return People(lead_ids, news, nodes.dictionary, settled)
 
 
@@ -232,9 +236,16 @@ def _with_moved(
     met: pyarrow.Array,
     settled: pyarrow.Array,
 ) -> pd.DataFrame:
-    """`own`, and whatever else led to a lead that has become another, in order."""
+    """`own`, and whatever else led to a lead that has become another, in order.
+
+    Args:
+        own: `alias` and `lead_id` of the aliases that lead elsewhere than before.
+        known_alias: Every alias known before.
+        known_lead: The lead that each led to.
+        met: Those of these leads that were met again.
+        settled: The lead that each of `met` is now.
+    """
     now = pc.coalesce(settled.take(pc.index_in(known_lead, value_set=met)), known_lead)
-    # Those met for the first time are among `own`, and so is each of their aliases.
     former = _changed(met, met, settled)
     for table in (_changed(known_alias, known_lead, now), former):
         if not table.num_rows:
